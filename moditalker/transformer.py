@@ -1,0 +1,69 @@
+"""Transformer parts that both stages share: attention, rotary positions, feed-forward."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+
+def rotary_angles(length: int, head_dim: int, device: torch.device, base: float = 1e4) -> Tensor:
+    """Angles (length, head_dim / 2) of rotary positions (RoFormer, arXiv 2104.09864, eq. 15)."""
+    frequencies = base ** (-torch.arange(0, head_dim, 2, device=device).float() / head_dim)
+    return torch.arange(length, device=device).float()[:, None] * frequencies
+
+
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
+    """Turn pairs of channels of x (..., L, D) by `angles` (L, D / 2)."""
+    first, second = x.float().chunk(2, dim=-1)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
+
+
+class Attention(nn.Module):
+    """Multi-head attention of x (B, L, dim) over `context` (B, M, context_dim), or over itself.
+
+    `rotary` turns queries and keys by their positions. Values go in through one projection, so that
+    a caller who wants pre-norm normalises first.
+    """
+
+    def __init__(
+        self, dim: int, heads: int, context_dim: int | None = None, rotary: bool = False
+    ) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"dim {dim} is not divisible by heads {heads}")
+        self.heads, self.rotary = heads, rotary
+        self.to_query = nn.Linear(dim, dim, bias=False)
+        self.to_key_value = nn.Linear(context_dim or dim, 2 * dim, bias=False)
+        self.to_out = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        context = x if context is None else context
+        query = rearrange(self.to_query(x), "b l (h d) -> b h l d", h=self.heads)
+        key, value = rearrange(
+            self.to_key_value(context), "b m (kv h d) -> kv b h m d", kv=2, h=self.heads
+        )
+        if self.rotary:
+            query = rotate(query, rotary_angles(query.shape[2], query.shape[3], x.device))
+            key = rotate(key, rotary_angles(key.shape[2], key.shape[3], x.device))
+        out = F.scaled_dot_product_attention(query, key, value)
+        return self.to_out(rearrange(out, "b h l d -> b l (h d)"))
+
+
+class FeedForward(nn.Sequential):
+    """Linear, GELU, dropout, linear: (..., dim) to (..., dim)."""
+
+    def __init__(self, dim: int, hidden: int, dropout: float = 0.0) -> None:
+        super().__init__(
+            nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim)
+        )
+
+
+def timestep_embedding(timestep: Tensor, dim: int, max_period: float = 1e4) -> Tensor:
+    """Sinusoids (B, dim) of diffusion timesteps (B,) (DDPM, arXiv 2006.11239)."""
+    half = dim // 2
+    steps = torch.arange(half, device=timestep.device).float()
+    angles = timestep.float()[:, None] * torch.exp(-steps * torch.log(torch.tensor(max_period)) / half)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
