@@ -24,28 +24,38 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Multi-head attention of x (B, L, dim) over `context` (B, M, context_dim), or over itself.
 
-    `rotary` turns queries and keys by their positions. Values go in through one projection, so that
-    a caller who wants pre-norm normalises first.
+    `rotary` turns queries and keys by their places in the sequence; `angles` (L, head_dim / 2) given
+    to `forward` turn them by any other position (rows and columns, say).
     """
 
     def __init__(
-        self, dim: int, heads: int, context_dim: int | None = None, rotary: bool = False
+        self,
+        dim: int,
+        heads: int,
+        context_dim: int | None = None,
+        rotary: bool = False,
+        head_dim: int | None = None,
     ) -> None:
         super().__init__()
-        if dim % heads:
+        if head_dim is None and dim % heads:
             raise ValueError(f"dim {dim} is not divisible by heads {heads}")
+        inner = heads * (head_dim or dim // heads)
         self.heads, self.rotary = heads, rotary
-        self.to_query = nn.Linear(dim, dim, bias=False)
-        self.to_key_value = nn.Linear(context_dim or dim, 2 * dim, bias=False)
-        self.to_out = nn.Linear(dim, dim)
+        self.to_query = nn.Linear(dim, inner, bias=False)
+        self.to_key_value = nn.Linear(context_dim or dim, 2 * inner, bias=False)
+        self.to_out = nn.Linear(inner, dim)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, angles: Tensor | None = None
+    ) -> Tensor:
         context = x if context is None else context
         query = rearrange(self.to_query(x), "b l (h d) -> b h l d", h=self.heads)
         key, value = rearrange(
             self.to_key_value(context), "b m (kv h d) -> kv b h m d", kv=2, h=self.heads
         )
-        if self.rotary:
+        if angles is not None:
+            query, key = rotate(query, angles), rotate(key, angles)
+        elif self.rotary:
             query = rotate(query, rotary_angles(query.shape[2], query.shape[3], x.device))
             key = rotate(key, rotary_angles(key.shape[2], key.shape[3], x.device))
         out = F.scaled_dot_product_attention(query, key, value)
@@ -67,3 +77,24 @@ def timestep_embedding(timestep: Tensor, dim: int, max_period: float = 1e4) -> T
     steps = torch.arange(half, device=timestep.device).float()
     angles = timestep.float()[:, None] * torch.exp(-steps * torch.log(torch.tensor(max_period)) / half)
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+class GatedFeedForward(nn.Module):
+    """Feed-forward with a GELU gate (GEGLU, arXiv 2002.05202): (..., dim) to (..., dim)."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.open = nn.Linear(dim, 2 * hidden)
+        self.close = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = self.open(x).chunk(2, dim=-1)
+        return self.close(value * F.gelu(gate))
+
+
+def axial_angles(rows: int, columns: int, head_dim: int, device: torch.device) -> Tensor:
+    """Rotary angles (rows * columns, head_dim / 2): half the channels by row, half by column."""
+    row = rotary_angles(rows, head_dim // 2, device, base=100)
+    column = rotary_angles(columns, head_dim // 2, device, base=100)
+    both = torch.cat(torch.broadcast_tensors(row[:, None], column[None]), dim=-1)
+    return both.flatten(0, 1)

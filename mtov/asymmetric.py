@@ -1,0 +1,99 @@
+"""The asymmetric decoder: it sees the pose frames and the identity frames at every scale.
+
+After the asymmetric autoencoder for inpainting (arXiv 2306.04632). The latent then carries the
+mouth and its motion; texture comes from the pictures. The last layer mixes, per pixel, what the
+network drew with the two pictures, so that skin that is already right stays sharp.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from mtov.autoencoder import AutoencoderSettings
+
+SOURCES = 3  # what a pixel is mixed from: drawn, pose frame, identity frame
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions on (B, width, H, W), residual.
+
+    Without normalisation (EDSR, arXiv 1707.02921), so that a window of a frame is drawn exactly as
+    within the whole frame, and training may look at windows. It starts as the identity.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        last = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        self.layers = nn.Sequential(
+            nn.LeakyReLU(0.1), nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.1), last
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+class ContextEncoder(nn.Module):
+    """Pose and identity frames (B, 6, H, W) to features at 1/2, 1/4, ... of the size."""
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.open = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(24, widths[0], 3, padding=1))
+        self.down = nn.ModuleList(
+            nn.Sequential(nn.LeakyReLU(0.1), nn.Conv2d(fine, coarse, 3, stride=2, padding=1))
+            for fine, coarse in zip(widths, widths[1:], strict=False)
+        )
+
+    def forward(self, context: Tensor) -> list[Tensor]:
+        features = [self.open(context)]
+        for down in self.down:
+            features.append(down(features[-1]))
+        return features
+
+
+class AsymmetricDecoder(nn.Module):
+    """Latent, pose frames and identity frames to video (B, 3, S, H, W) in [-1, 1]."""
+
+    def __init__(self, settings: AutoencoderSettings) -> None:
+        super().__init__()
+        from mtov.autoencoder import PlaneVolume
+
+        widths = settings.decoder_widths
+        self.volume = PlaneVolume(settings.planes, settings.channels, widths[-1])
+        self.context = ContextEncoder(widths)
+        self.middle = nn.Sequential(ResidualBlock(widths[-1]), ResidualBlock(widths[-1]))
+        coarse_to_fine = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.narrow = nn.ModuleList(nn.Conv2d(c, f, 1) for c, f in coarse_to_fine)
+        self.refine = nn.ModuleList(ResidualBlock(f) for _, f in coarse_to_fine)
+        self.to_pixels = nn.Sequential(
+            nn.LeakyReLU(0.1), nn.Conv2d(widths[0], 4 * (3 + SOURCES), 3, padding=1), nn.PixelShuffle(2)
+        )
+
+    def forward(self, latent: Tensor, pose_frames: Tensor, identity_frames: Tensor) -> Tensor:
+        """Frames are (B, 3, S, H, W), as many as the latent has."""
+        return self.render(self.volume(latent), pose_frames, identity_frames)
+
+    def render(self, volume: Tensor, pose_frames: Tensor, identity_frames: Tensor) -> Tensor:
+        """A volume (B, dim, S, h, w), or some frames or a window of one, to video (B, 3, S, H, W)."""
+        batch = len(volume)
+        pose, identity, coarse = (
+            rearrange(x, "b c s h w -> (b s) c h w") for x in (pose_frames, identity_frames, volume)
+        )
+        skips = self.context(torch.cat([pose, identity], dim=1))
+        x = self.middle(coarse + skips.pop())
+        for narrow, refine in zip(self.narrow, self.refine, strict=True):
+            x = nn.functional.interpolate(narrow(x), scale_factor=2.0, mode="nearest")
+            x = refine(x + skips.pop())
+        pixels = self.mix(self.to_pixels(x), pose, identity)
+        return rearrange(pixels, "(b s) c h w -> b c s h w", b=batch)
+
+    @staticmethod
+    def mix(out: Tensor, pose: Tensor, identity: Tensor) -> Tensor:
+        """Per pixel, drawn colour, pose frame and identity frame by softmax weights."""
+        drawn, weights = out[:, :3].tanh(), out[:, 3:].softmax(dim=1)
+        return weights[:, :1] * drawn + weights[:, 1:2] * pose + weights[:, 2:] * identity
