@@ -8,10 +8,15 @@ from einops import rearrange
 from torch import Tensor, nn
 
 
-def rotary_angles(length: int, head_dim: int, device: torch.device, base: float = 1e4) -> Tensor:
-    """Angles (length, head_dim / 2) of rotary positions (RoFormer, arXiv 2104.09864, eq. 15)."""
+def rotary_angles(
+    length: int, head_dim: int, device: torch.device, base: float = 1e4, spacing: float = 1.0
+) -> Tensor:
+    """Angles (length, head_dim / 2) of rotary positions (RoFormer, arXiv 2104.09864, eq. 15).
+
+    Positions are `spacing` apart, so that sequences of different rates share one clock.
+    """
     frequencies = base ** (-torch.arange(0, head_dim, 2, device=device).float() / head_dim)
-    return torch.arange(length, device=device).float()[:, None] * frequencies
+    return torch.arange(length, device=device).float()[:, None] * spacing * frequencies
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
@@ -24,8 +29,8 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Multi-head attention of x (B, L, dim) over `context` (B, M, context_dim), or over itself.
 
-    `rotary` turns queries and keys by their places in the sequence; `angles` (L, head_dim / 2) given
-    to `forward` turn them by any other position (rows and columns, say).
+    `rotary` turns queries and keys by their places in the sequence; `angles` (L, head_dim / 2) and
+    `context_angles` (M, head_dim / 2) given to `forward` turn them by any other position.
     """
 
     def __init__(
@@ -46,15 +51,21 @@ class Attention(nn.Module):
         self.to_out = nn.Linear(inner, dim)
 
     def forward(
-        self, x: Tensor, context: Tensor | None = None, angles: Tensor | None = None
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        angles: Tensor | None = None,
+        context_angles: Tensor | None = None,
     ) -> Tensor:
+        context_angles = angles if context is None else context_angles
         context = x if context is None else context
         query = rearrange(self.to_query(x), "b l (h d) -> b h l d", h=self.heads)
         key, value = rearrange(
             self.to_key_value(context), "b m (kv h d) -> kv b h m d", kv=2, h=self.heads
         )
         if angles is not None:
-            query, key = rotate(query, angles), rotate(key, angles)
+            assert context_angles is not None, "queries and keys are turned together or not at all"
+            query, key = rotate(query, angles), rotate(key, context_angles)
         elif self.rotary:
             query = rotate(query, rotary_angles(query.shape[2], query.shape[3], x.device))
             key = rotate(key, rotary_angles(key.shape[2], key.shape[3], x.device))

@@ -1,8 +1,8 @@
 """The asymmetric decoder: it sees the pose frames and the identity frames at every scale.
 
 After the asymmetric autoencoder for inpainting (arXiv 2306.04632). The latent then carries the
-mouth and its motion; texture comes from the pictures. The last layer mixes, per pixel, what the
-network drew with the two pictures, so that skin that is already right stays sharp.
+mouth and its motion; texture comes from the pictures. The network draws its corrections onto
+the two pictures put together, so that skin that is already right stays sharp.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from mtov.autoencoder import AutoencoderSettings
-
-SOURCES = 3  # what a pixel is mixed from: drawn, pose frame, identity frame
 
 
 class ResidualBlock(nn.Module):
@@ -57,7 +55,7 @@ class ContextEncoder(nn.Module):
 
 
 class AsymmetricDecoder(nn.Module):
-    """Latent, pose frames and identity frames to video (B, 3, S, H, W) in [-1, 1]."""
+    """Latent, pose frames and identity frames to video (B, 3, S, H, W), about [-1, 1]."""
 
     def __init__(self, settings: AutoencoderSettings) -> None:
         super().__init__()
@@ -70,9 +68,9 @@ class AsymmetricDecoder(nn.Module):
         coarse_to_fine = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.narrow = nn.ModuleList(nn.Conv2d(c, f, 1) for c, f in coarse_to_fine)
         self.refine = nn.ModuleList(ResidualBlock(f) for _, f in coarse_to_fine)
-        self.to_pixels = nn.Sequential(
-            nn.LeakyReLU(0.1), nn.Conv2d(widths[0], 4 * (3 + SOURCES), 3, padding=1), nn.PixelShuffle(2)
-        )
+        last = nn.Conv2d(widths[0], 4 * 3, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        self.to_pixels = nn.Sequential(nn.LeakyReLU(0.1), last, nn.PixelShuffle(2))
 
     def forward(self, latent: Tensor, pose_frames: Tensor, identity_frames: Tensor) -> Tensor:
         """Frames are (B, 3, S, H, W), as many as the latent has."""
@@ -89,11 +87,14 @@ class AsymmetricDecoder(nn.Module):
         for narrow, refine in zip(self.narrow, self.refine, strict=True):
             x = nn.functional.interpolate(narrow(x), scale_factor=2.0, mode="nearest")
             x = refine(x + skips.pop())
-        pixels = self.mix(self.to_pixels(x), pose, identity)
+        pixels = pasted(pose, identity) + self.to_pixels(x)
         return rearrange(pixels, "(b s) c h w -> b c s h w", b=batch)
 
-    @staticmethod
-    def mix(out: Tensor, pose: Tensor, identity: Tensor) -> Tensor:
-        """Per pixel, drawn colour, pose frame and identity frame by softmax weights."""
-        drawn, weights = out[:, :3].tanh(), out[:, 3:].softmax(dim=1)
-        return weights[:, :1] * drawn + weights[:, 1:2] * pose + weights[:, 2:] * identity
+
+def pasted(pose: Tensor, identity: Tensor) -> Tensor:
+    """The pose frames where they show anything, the identity frames below: (B, 3, H, W).
+
+    Removed rows of pose frames are 0 (`mtov.conditions.cut_pose_frames`).
+    """
+    shown = pose.abs().amax(dim=(1, 3), keepdim=True) > 0
+    return torch.where(shown, pose, identity)

@@ -1,0 +1,1 @@
+"""AToM, stage 1 of MoDiTalker: speech and an initial landmark to frontal landmark motion."""
