@@ -26,17 +26,18 @@ from moditalker.media.still import open_image
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from typing_extensions import Self
 
-# Decoded frames kept for running backwards: enough to make seeking rare, 1080p in 100 MB.
-_CACHE_BYTES = 96 * 2**20
-_CACHE_FRAMES = (4, 64)
+# Images kept for running backwards: enough to make seeking rare; 27 frames of 1080p.
+_PIECE_BYTES = 160 * 2**20
+_PIECE_FRAMES = (4, 64)
 
 
 class FrameSource:
     """The frames of a video or of an image, upright, `(H, W, 3)` uint8 RGB.
 
     Frames are decoded when asked for. Forward and backward runs are both cheap: a backward run
-    decodes a piece from the key frame before it and keeps the piece, at most about 100 MB.
+    decodes a piece from the key frame before it and keeps the piece, at most 160 MB (or 4 frames).
 
     Args:
         path: a video or an image.
@@ -59,7 +60,8 @@ class FrameSource:
             container = stack.enter_context(open_input(path))
             index = index_frames(path, container, tolerant)
             self.info = read_info(Path(path), container, index)
-            self._frames = _Decoded(Path(path), container, index)
+            decoder = _Decoder(container, video_stream(path, container), index)
+            self._frames = _Decoded(self.info, decoder)
             self._closing = stack.pop_all()
 
     def __len__(self) -> int:
@@ -81,10 +83,11 @@ class FrameSource:
             yield self[int(index)]
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file and let its frames go."""
+        self._frames.close()
         self._closing.close()
 
-    def __enter__(self) -> FrameSource:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -99,6 +102,8 @@ class FrameSource:
 class _Frames(Protocol):
     def get(self, index: int) -> np.ndarray: ...
 
+    def close(self) -> None: ...
+
 
 class _Still:
     """An image, as a video of one frame."""
@@ -109,62 +114,68 @@ class _Still:
     def get(self, index: int) -> np.ndarray:
         return self._image.copy()
 
+    def close(self) -> None:
+        """Nothing is open."""
+
 
 class _Decoded:
-    """The decoded frames of a video, with a window of them kept."""
+    """The frames of a video, with a piece of them kept as images.
 
-    def __init__(self, path: Path, container: InputContainer, index: VideoIndex) -> None:
-        self._path = path
-        self._decoder = _Decoder(container, video_stream(path, container), index)
-        self._kept: dict[int, av.VideoFrame] = {}
+    The piece is one array for the whole life: holding the decoder's own frames instead makes the
+    heap grow without bound, for every seek leaves holes in it.
+    """
+
+    def __init__(self, info: VideoInfo, decoder: _Decoder) -> None:
+        self._path = info.path
+        self._decoder = decoder
         self._geometry: Geometry | None = None
-        self._window = _CACHE_FRAMES[0]
-        self._asked = -1
+        size = info.height * info.width * 3
+        length = int(np.clip(_PIECE_BYTES // size, *_PIECE_FRAMES))
+        self._piece = np.empty((length, info.height, info.width, 3), np.uint8)
+        self._kept = range(0)
 
     def get(self, index: int) -> np.ndarray:
         if index not in self._kept:
             self._fill(index)
-        self._asked = index
-        frame = self._kept[index]
-        if self._geometry is None:
-            self._measure(frame)
-        assert self._geometry is not None
-        return self._geometry.upright(frame)
+        return self._piece[index - self._kept.start].copy()
 
-    def _measure(self, frame: av.VideoFrame) -> None:
-        self._geometry = Geometry.of(frame, self._decoder.stream.sample_aspect_ratio)
-        size = sum(plane.buffer_size for plane in frame.planes)
-        self._window = int(np.clip(_CACHE_BYTES // size, *_CACHE_FRAMES))
+    def close(self) -> None:
+        """Free the decoder's frames: they sit in a cycle that only the collector would find."""
+        self._decoder.stop()
+        self._piece = self._piece[:0].copy()
+        self._kept = range(0)
 
     def _fill(self, index: int) -> None:
-        """Decode `index`, and on a backward run the piece before it as well."""
-        backward = index < self._asked
-        first = max(0, index - self._window + 1) if backward else index
-        nearest: av.VideoFrame | None = None
-        kept = {}
+        """Decode `index`, and where it lies before the last piece, what comes before it too."""
+        backward = index < self._kept.start
+        first = max(0, index - len(self._piece) + 1) if backward else index
+        self._kept = range(0)
         try:
-            for number, frame in self._decoder.run(first, index):
-                nearest = frame
-                if number >= first:
-                    kept[number] = frame
+            for slot, image in enumerate(self._images(first, index)):
+                self._piece[slot] = image
         except av.error.FFmpegError as error:
             raise MediaError(f"{self._path} cannot be decoded ({describe(error)}).") from error
-        nearest = nearest or self._kept.get(self._asked)
-        if nearest is None:
-            raise MediaError(f"{self._path} is damaged at frame {index}: nothing can be decoded.")
-        self._kept = _without_gaps(kept, first, index, nearest)
+        self._kept = range(first, index + 1)
 
+    def _images(self, first: int, last: int) -> Iterator[np.ndarray]:
+        """Yield one image for each number; one that a damaged file lacks is the one before."""
+        nearest: av.VideoFrame | None = None
+        due = first
+        for number, frame in self._decoder.run(first, last):
+            for _ in range(due, min(number, last + 1)):
+                yield self._upright(nearest or frame)
+            if first <= number <= last:
+                yield self._upright(frame)
+            nearest, due = frame, max(due, number + 1)
+        for missing in range(due, last + 1):
+            if nearest is None:
+                raise MediaError(f"{self._path} is damaged: frame {missing} cannot be decoded.")
+            yield self._upright(nearest)
 
-def _without_gaps(
-    kept: dict[int, av.VideoFrame], first: int, last: int, nearest: av.VideoFrame
-) -> dict[int, av.VideoFrame]:
-    """Let each frame that a damaged file lacks be the one shown before it."""
-    shown = kept[min(kept)] if kept else nearest
-    whole = {}
-    for number in range(first, last + 1):
-        shown = kept.get(number, shown)
-        whole[number] = shown
-    return whole
+    def _upright(self, frame: av.VideoFrame) -> np.ndarray:
+        if self._geometry is None:
+            self._geometry = Geometry.of(frame, self._decoder.stream.sample_aspect_ratio)
+        return self._geometry.upright(frame)
 
 
 class _Decoder:
@@ -177,8 +188,9 @@ class _Decoder:
         self._container = container
         self._index = index
         self._keys = np.flatnonzero(index.keys)
-        self._next = len(index.stamps)
-        self._frames: Iterator[av.VideoFrame] = iter(())
+        self._next = 0
+        self._frames: Iterator[av.VideoFrame]
+        self.stop()
 
     def run(self, first: int, last: int) -> Iterator[tuple[int, av.VideoFrame]]:
         """Yield (number, frame) from at or before `first` up to `last`."""
@@ -189,6 +201,11 @@ class _Decoder:
             if step is None:
                 return
             yield step
+
+    def stop(self) -> None:
+        """Forget where the decoder stands."""
+        self._next = len(self._index.stamps)
+        self._frames = iter(())
 
     def _key_before(self, number: int) -> int:
         position = int(np.searchsorted(self._keys, number, side="right")) - 1
@@ -230,7 +247,7 @@ class _Decoder:
             number = self._number(frame)
             self._next = number + 1
             return number, frame
-        self._next = len(self._index.stamps)
+        self.stop()
         return None
 
     def _number(self, frame: av.VideoFrame) -> int:

@@ -129,11 +129,10 @@ def index_frames(
     """Demux the video track once. Errors as in `probe`."""
     stream = video_stream(path, container)
     stream.thread_type = "AUTO"
-    rows = _demux(path, container, stream)
-    announced = stream.frames
-    if not tolerant and len(rows) < (1 - MISSING_LIMIT) * announced:
+    rows, packets = _demux(path, container, stream)
+    if not tolerant and packets < (1 - MISSING_LIMIT) * stream.frames:
         raise MediaError(
-            f"{path} is damaged: {len(rows)} of its {announced} frames can be read. "
+            f"{path} is damaged: {packets} of its {stream.frames} frames can be read. "
             "Copy or download it again."
         )
     if not rows:
@@ -146,18 +145,23 @@ def index_frames(
 
 def _demux(
     path: str | Path, container: InputContainer, stream: VideoStream
-) -> list[tuple[int, bool, int]]:
-    """(time, is key frame, duration) of each packet that is shown, in the order of decoding."""
+) -> tuple[list[tuple[int, bool, int]], int]:
+    """(time, is key frame, duration) of each packet that is shown, in the order of decoding.
+
+    The second value counts all packets: an edit list may hide some.
+    """
     rows: list[tuple[int, bool, int]] = []
+    packets = 0
     try:
         for packet in container.demux(stream):
+            packets += packet.size > 0
             stamp = packet.pts if packet.pts is not None else packet.dts
             if stamp is not None and packet.size and not packet.is_discard:
                 rows.append((stamp, packet.is_keyframe, packet.duration or 0))
     except av.error.FFmpegError as error:
         if not rows:
             raise MediaError(f"{path} is damaged ({describe(error)}).") from error
-    return rows
+    return rows, packets
 
 
 def _last_duration(stamps: np.ndarray, announced: int, stream: VideoStream) -> int:

@@ -71,7 +71,9 @@ class Geometry:
 def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
     if Type.DISPLAYMATRIX not in frame.side_data:
         return 1, 0, 0, 1
-    a, b, _, c, d = np.frombuffer(bytes(frame.side_data[Type.DISPLAYMATRIX]), np.int32)[:5]
+    # The library's type stub names motion vectors only.
+    matrix = frame.side_data[Type.DISPLAYMATRIX]  # type: ignore[typeddict-item]
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5]
     return int(a), int(b), int(c), int(d)
 
 
