@@ -116,14 +116,17 @@ def sample(
     sampler: Sampler = "dpm-solver++",
     device: torch.device | str = "cpu",
     callback: Callable[[int, int], None] | None = None,
+    noise: Tensor | None = None,
 ) -> Tensor:
     """Draw x_0 of `shape` in `steps` evaluations of `denoise(x_t, timestep (B,))`.
 
     The noise is drawn on the generator's device and then moved, so that a seed means the same
-    sample everywhere. `callback(done, steps)` is told after every evaluation.
+    sample everywhere; or it is given. `callback(done, steps)` is told after every evaluation.
     """
     scheduler = diffusion.sampler(sampler, steps)
-    x_t = torch.randn(shape, generator=generator, device=generator.device).to(device)
+    if noise is None:
+        noise = torch.randn(shape, generator=generator, device=generator.device)
+    x_t = noise.to(device)
     for done, timestep in enumerate(scheduler.timesteps, start=1):
         prediction = denoise(x_t, timestep.to(device).expand(shape[0]))
         x_t = scheduler.step(prediction, timestep, x_t).prev_sample

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from moditalker.bundle import load_weights, read_config
+from moditalker.diffusion import Diffusion, DiffusionSettings
 from mtov.autoencoder import AutoencoderSettings, TriPlaneAutoencoder, TriPlaneEncoder
+from mtov.unet import UNet, UNetSettings
 
 Settings = TypeVar("Settings")
 
@@ -33,3 +35,11 @@ def load_landmark_encoder(bundle: str | Path) -> TriPlaneEncoder:
     network = TriPlaneEncoder(settings)
     load_weights(network, Path(bundle) / "landmark_encoder.safetensors")
     return network.eval()
+
+
+def load_unet(bundle: str | Path) -> tuple[UNet, Diffusion]:
+    """The U-Net of a bundle, in evaluation mode, and the diffusion it was trained for."""
+    section = read_config(bundle)["mtov"]
+    network = UNet(settings_from(UNetSettings, section["unet"]))
+    load_weights(network, Path(bundle) / "unet.safetensors")
+    return network.eval(), Diffusion(settings_from(DiffusionSettings, section["diffusion"]))
