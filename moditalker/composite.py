@@ -8,11 +8,13 @@ import numpy as np
 
 from moditalker.colour import ColourMatcher, Region, resize_planes
 from moditalker.errors import SettingsError
-from moditalker.face_mask import LowerFaceMask
+from moditalker.face_mask import LowerFaceMask, mouth_region
 
 SMALLEST_WEIGHT = 1 / 512  # a smaller one cannot change a pixel's value
 TEXTURE_SCALE = 2.0 / 256  # of the crop: finer than this is texture
-TEXTURE_TOLERANCE = 9.0  # levels of disagreement at which the source's texture stays out
+# Levels of disagreement at which the source's texture stays out: on skin, and at the mouths, where
+# what is left of the source's own mouth would show.
+SKIN_TOLERANCE, MOUTH_TOLERANCE = 16.0, 5.0
 
 Window = tuple[float, float, float]  # x0, y0, side in the frame's pixels
 RegionWindow = tuple[float, float, float]  # x0, y0, frame pixels per crop pixel
@@ -71,8 +73,9 @@ class Compositor:
             correction = self.colours(generated, reference, mask, landmarks_crop)
             picture = correction.apply(generated, region)
         if self.keep_texture:
+            mouths = mouth_region(landmarks_crop, landmarks_generated, len(mask))[region]
             scale = TEXTURE_SCALE * len(mask)
-            picture, share = split_texture(picture, reference[:, rows, columns], scale)
+            picture, share = split_texture(picture, reference[:, rows, columns], mouths, scale)
         planes = np.concatenate([picture, share[None], mask[None, rows, columns]])
         paste(result, planes, region_window(region, window, len(mask)))
         return result
@@ -95,20 +98,24 @@ def touched(mask: np.ndarray) -> Region | None:
 
 
 def split_texture(
-    generated: np.ndarray, reference: np.ndarray, scale: float
+    generated: np.ndarray, reference: np.ndarray, mouths: np.ndarray, scale: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """What to add to `share` times the frame: (3, h, w), and the share (h, w) in [0, 1].
 
     Where the share is 1, the two together are the frame itself, moved by the coarse difference of
     the pictures: so a picture that equals its reference gives back the frame in full detail. Where
-    the pictures differ, as at a mouth, the share is 0 and the generated picture stands alone.
-    `scale`: what is finer than so many pixels is texture.
+    the pictures differ, the share goes to 0 and the generated picture stands alone. Skin may differ
+    in texture; the `mouths` (h, w), weights in [0, 1], may not. `scale`: what is finer than so many
+    pixels is texture.
     """
     from scipy.ndimage import gaussian_filter
 
-    coarse = gaussian_filter(generated - reference, (0, scale, scale), truncate=2.5)
-    off = gaussian_filter(np.abs(coarse).max(axis=0), scale, truncate=2.5)
-    share = np.exp(-((off / TEXTURE_TOLERANCE) ** 2))
+    difference = generated - reference
+    coarse = gaussian_filter(difference, (0, scale, scale), truncate=2.5)
+    off = np.abs(coarse + mouths * (difference - coarse)).max(axis=0)
+    off = gaussian_filter(off, scale, truncate=2.5)
+    tolerance = SKIN_TOLERANCE + (MOUTH_TOLERANCE - SKIN_TOLERANCE) * mouths
+    share = np.exp(-((off / tolerance) ** 2))
     return (1 - share) * generated + share * coarse, share
 
 

