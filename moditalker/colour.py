@@ -11,7 +11,9 @@ from PIL import Image
 from moditalker.face_mask import block_mean, skin_above
 
 GRID = 64  # colours are compared in so many blocks along each side
-MEMORY = 0.85  # of the correction before, in the next frame
+# Of the correction before, what stays in the next frame. Little of the overall one, or a generator's
+# flicker would pass; much of the field, which also sees what speech moves.
+MEMORY, FIELD_MEMORY = 0.1, 0.85
 
 # BT.601: one lightness and two colour differences, so that a gain does not turn hues.
 OPPONENT = np.array(
@@ -40,13 +42,13 @@ class Correction:
     field: np.ndarray
     "(3, blocks, blocks) RGB levels"
 
-    def blend(self, new: Correction, memory: float) -> Correction:
-        """This correction, moved towards a `new` one."""
+    def blend(self, new: Correction) -> Correction:
+        """This correction, moved towards that of the next frame."""
         return Correction(
-            *(
-                memory * getattr(self, name) + (1 - memory) * getattr(new, name)
-                for name in ("gain", "shift", "pivot", "field")
-            )
+            MEMORY * self.gain + (1 - MEMORY) * new.gain,
+            MEMORY * self.shift + (1 - MEMORY) * new.shift,
+            MEMORY * self.pivot + (1 - MEMORY) * new.pivot,
+            FIELD_MEMORY * self.field + (1 - FIELD_MEMORY) * new.field,
         )
 
     def globally(self, image: np.ndarray) -> np.ndarray:
@@ -89,7 +91,7 @@ class ColourMatcher:
         pictures = [block_mean(image, step) for image in (generated, reference)]
         correction = estimate(pictures[0], pictures[1], skin, border)
         if self.correction is not None:
-            correction = self.correction.blend(correction, MEMORY)
+            correction = self.correction.blend(correction)
         self.correction = correction
         return correction
 

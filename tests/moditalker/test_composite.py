@@ -202,21 +202,15 @@ def test_a_different_mouth_is_the_generated_one() -> None:
     assert np.abs(result[row, column].astype(int) - [52, 12, 17]).max() <= 6
 
 
-def test_colours_move_smoothly_when_the_generator_flickers() -> None:
+def test_a_generators_flicker_is_taken_out() -> None:
     frame, compositor = skin_picture(), Compositor(keep_texture=False)
     crop = WINDOW.extract(frame, 0)
     spot = np.s_[200:240, 200:280]
     means = [
         compose(frame, generated_from(crop, shift), compositor=compositor)[spot].mean()
-        for shift in (5, 5, 5, 5)
+        for shift in (5, 8, 4, 9, 6)
     ]
-    assert np.ptp(means) < 0.1
-    corrections = []
-    for shift in (5, 9, 5, 9):
-        compose(frame, generated_from(crop, shift), compositor=compositor)
-        assert compositor.colours.correction is not None
-        corrections.append(compositor.colours.correction.shift[0])
-    assert np.abs(np.diff(corrections)).max() < 1.5
+    assert np.ptp(means) < 1.2
 
 
 def test_a_new_shot_starts_afresh() -> None:
