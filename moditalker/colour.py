@@ -11,8 +11,8 @@ from PIL import Image
 from moditalker.face_mask import block_mean, skin_above
 
 GRID = 64  # colours are compared in so many blocks along each side
-# Of the correction before, what stays in the next frame. Little of the overall one, or a generator's
-# flicker would pass; much of the field, which also sees what speech moves.
+# Of the correction before, what stays in the next frame. Little of the overall one, or flicker of
+# the generator would pass; much of the field, which also sees what speech moves.
 MEMORY, FIELD_MEMORY = 0.1, 0.85
 
 # BT.601: one lightness and two colour differences, so that a gain does not turn hues.
