@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -138,6 +139,20 @@ class AToMModule(pl.LightningModule):
         folder = Path(self.trainer.log_dir or self.trainer.default_root_dir) / "pictures"
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.vstack(rows)).save(folder / f"step-{self.global_step:07d}.png")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note what `python -m atom export` puts into a bundle."""
+        checkpoint["export"] = {
+            "name": "atom",
+            "prefix": "network.",
+            "section": asdict(self.network.settings),
+            "more": {
+                "statistics": asdict(self.statistics),
+                "diffusion": asdict(self.diffusion.settings),
+                "speech_encoder": self.speech_encoder,
+                "guidance": self.guidance,
+            },
+        }
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer()

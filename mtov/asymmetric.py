@@ -37,11 +37,12 @@ class ResidualBlock(nn.Module):
 
 
 class ContextEncoder(nn.Module):
-    """Pose and identity frames (B, 6, H, W) to features at 1/2, 1/4, ... of the size."""
+    """Pictures (B, channels, H, W) to features at 1/2, 1/4, ... of the size."""
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    def __init__(self, channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
-        self.open = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(24, widths[0], 3, padding=1))
+        first = nn.Conv2d(4 * channels, widths[0], 3, padding=1)
+        self.open = nn.Sequential(nn.PixelUnshuffle(2), first)
         self.down = nn.ModuleList(
             nn.Sequential(nn.LeakyReLU(0.1), nn.Conv2d(fine, coarse, 3, stride=2, padding=1))
             for fine, coarse in zip(widths, widths[1:], strict=False)
@@ -63,7 +64,8 @@ class AsymmetricDecoder(nn.Module):
 
         widths = settings.decoder_widths
         self.volume = PlaneVolume(settings.planes, settings.channels, widths[-1])
-        self.context = ContextEncoder(widths)
+        self.sees_landmarks = settings.decoder_landmarks
+        self.context = ContextEncoder(9 if self.sees_landmarks else 6, widths)
         self.middle = nn.Sequential(ResidualBlock(widths[-1]), ResidualBlock(widths[-1]))
         coarse_to_fine = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.narrow = nn.ModuleList(nn.Conv2d(c, f, 1) for c, f in coarse_to_fine)
@@ -72,17 +74,29 @@ class AsymmetricDecoder(nn.Module):
         nn.init.zeros_(last.weight)
         self.to_pixels = nn.Sequential(nn.LeakyReLU(0.1), last, nn.PixelShuffle(2))
 
-    def forward(self, latent: Tensor, pose_frames: Tensor, identity_frames: Tensor) -> Tensor:
+    def forward(
+        self,
+        latent: Tensor,
+        pose_frames: Tensor,
+        identity_frames: Tensor,
+        landmark_video: Tensor | None = None,
+    ) -> Tensor:
         """Frames are (B, 3, S, H, W), as many as the latent has."""
-        return self.render(self.volume(latent), pose_frames, identity_frames)
+        pictures = self.pictures(pose_frames, identity_frames, landmark_video)
+        return self.render(self.volume(latent), pictures)
 
-    def render(self, volume: Tensor, pose_frames: Tensor, identity_frames: Tensor) -> Tensor:
+    def pictures(self, pose: Tensor, identity: Tensor, landmarks: Tensor | None) -> Tensor:
+        """All that the decoder sees beside the latent, by channel: (B, 6 or 9, S, H, W)."""
+        if not self.sees_landmarks:
+            return torch.cat([pose, identity], dim=1)
+        return torch.cat([pose, identity, -torch.ones_like(pose) if landmarks is None else landmarks], 1)
+
+    def render(self, volume: Tensor, pictures: Tensor) -> Tensor:
         """A volume (B, dim, S, h, w), or some frames or a window of one, to video (B, 3, S, H, W)."""
         batch = len(volume)
-        pose, identity, coarse = (
-            rearrange(x, "b c s h w -> (b s) c h w") for x in (pose_frames, identity_frames, volume)
-        )
-        skips = self.context(torch.cat([pose, identity], dim=1))
+        seen, coarse = (rearrange(x, "b c s h w -> (b s) c h w") for x in (pictures, volume))
+        pose, identity = seen[:, :3], seen[:, 3:6]
+        skips = self.context(seen)
         x = self.middle(coarse + skips.pop())
         for narrow, refine in zip(self.narrow, self.refine, strict=True):
             x = nn.functional.interpolate(narrow(x), scale_factor=2.0, mode="nearest")

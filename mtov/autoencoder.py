@@ -49,6 +49,8 @@ class AutoencoderSettings:
     pool_heads: int = 4
     pool_head_dim: int = 48
     pool_feed_forward: int = 512
+    pool_mean: bool = False
+    "Begin the learned token at the mean of what it pools: content reaches the planes from the start."
     channels: int = 4
     "Channels of a plane."
     stem: Literal["linear", "convolutional"] = "linear"
@@ -57,6 +59,8 @@ class AutoencoderSettings:
     "plain [V], or asymmetric: the decoder also sees pose frames and an identity frame."
     decoder_widths: tuple[int, ...] = (32, 48, 96, 128)
     "Channels of the asymmetric decoder, from half the size down to the planes' rows."
+    decoder_landmarks: bool = False
+    "The asymmetric decoder also sees the drawn landmarks: lips move after little training."
     checkpointing: bool = False
     "Recompute the blocks in the backward pass: less memory, a third more time."
 
@@ -117,6 +121,7 @@ class Pool(nn.Module):
     def __init__(self, settings: AutoencoderSettings, length: int) -> None:
         super().__init__()
         dim, heads = settings.dim, settings.pool_heads
+        self.mean = settings.pool_mean
         self.token = nn.Parameter(torch.randn(dim) * 0.02)
         self.positions = nn.Parameter(torch.randn(length + 1, dim) * 0.02)
         self.layers = nn.ModuleList(
@@ -132,7 +137,10 @@ class Pool(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.cat([self.token.expand(len(x), 1, -1), x], dim=1) + self.positions
+        token = self.token.expand(len(x), 1, -1)
+        if self.mean:
+            token = token + x.mean(dim=1, keepdim=True)
+        x = torch.cat([token, x], dim=1) + self.positions
         for norm, attention, norm_ff, feed_forward in self.layers:  # type: ignore[misc]
             x = x + attention(norm(x))
             x = x + feed_forward(norm_ff(x))
@@ -163,7 +171,10 @@ class TriPlaneEncoder(nn.Module):
         self.blocks = nn.ModuleList(SpaceTimeBlock(settings) for _ in range(settings.depth))
         lengths = (planes.frames, planes.width, planes.height)
         self.pools = nn.ModuleList(Pool(settings, length) for length in lengths)
-        self.to_plane = nn.ModuleList(nn.Linear(dim, settings.channels) for _ in range(3))
+        # The norm keeps the tanh from saturating: without it the planes become constants.
+        self.to_plane = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, settings.channels)) for _ in range(3)
+        )
 
     def forward(self, video: Tensor) -> Tensor:
         frames = rearrange(video, "b c s h w -> (b s) c h w")
@@ -211,8 +222,9 @@ class TriPlaneDecoder(nn.Module):
         latent: Tensor,
         pose_frames: Tensor | None = None,
         identity_frames: Tensor | None = None,
+        landmark_video: Tensor | None = None,
     ) -> Tensor:
-        """`pose_frames` and `identity_frames` are not looked at: this decoder is symmetric."""
+        """The pictures are not looked at: this decoder is symmetric."""
         tokens = rearrange(self.volume(latent), "b d s h w -> b s h w d")
         tokens = run_blocks(self.blocks, tokens, self.settings.checkpointing)
         pixels = self.to_pixels(rearrange(tokens, "b s h w d -> (b s) d h w"))
@@ -245,6 +257,7 @@ class TriPlaneAutoencoder(nn.Module):
         latent: Tensor,
         pose_frames: Tensor | None = None,
         identity_frames: Tensor | None = None,
+        landmark_video: Tensor | None = None,
     ) -> Tensor:
-        """Latent to video (B, 3, S, H, W); the asymmetric decoder needs both kinds of frames."""
-        return self.decoder(latent, pose_frames, identity_frames)
+        """Latent to video (B, 3, S, H, W); the asymmetric decoder needs the pictures too."""
+        return self.decoder(latent, pose_frames, identity_frames, landmark_video)

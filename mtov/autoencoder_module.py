@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +33,12 @@ class LossSettings:
     "Frames of each clip that are decoded in training (asymmetric decoder only)."
     window: int = 256
     "Side in pixels of the square that is decoded in training (asymmetric decoder only)."
+    latent_dropout: float = 0.0
+    "Part of the steps that train the decoder alone, on an empty latent: the encoder costs most."
+    landmark_dropout: float = 0.0
+    "Part of the clips whose decoder sees no landmarks, so that the latent learns to tell the mouth."
+    latent_penalty: float = 0.0
+    "Weight of the mean square of the latent before its tanh, against saturation."
     latent_noise: float = 0.0
     "Standard deviation of noise on the latent, so that the decoder forgives the diffusion model."
 
@@ -49,14 +55,16 @@ class Reconstruction(nn.Module):
         self, autoencoder: TriPlaneAutoencoder, latent: Tensor, batch: Batch, step: int
     ) -> dict[str, Tensor]:
         """Losses by name; `loss` is their weighted sum."""
+        before_tanh = latent.clamp(-0.9999, 0.9999).atanh()
+        penalty = self.settings.latent_penalty * before_tanh.square().mean()
         latent = latent + self.settings.latent_noise * torch.randn_like(latent)
         decoded, target, weight = self.decode_part(autoencoder, latent, batch)
         l1 = (weight * (decoded - target).abs()).sum() / weight.sum() / 3
-        losses = {"l1": l1, "loss": l1}
+        losses = {"l1": l1, "loss": l1 + penalty}
         if self.perceptual is not None and step >= self.settings.perceptual_start:
             flat = (x.transpose(1, 2).flatten(0, 1) for x in (decoded, target))
             losses["perceptual"] = self.perceptual(*flat)
-            losses["loss"] = l1 + self.settings.perceptual_weight * losses["perceptual"]
+            losses["loss"] = losses["loss"] + self.settings.perceptual_weight * losses["perceptual"]
         return losses
 
     def decode_part(
@@ -65,15 +73,18 @@ class Reconstruction(nn.Module):
         """Decoded part, its target, and the weights of its pixels (B, 1, S, h, w)."""
         video = batch["video"]
         weight = mouth_weight(batch["mouth_box"], video, self.settings.mouth)
-        pose, identity = batch["pose_frames"], batch["identity_frames"]
         if not isinstance(decoder := autoencoder.decoder, AsymmetricDecoder):
             return decoder(latent), video, weight
+        landmarks = batch.get("landmarks")
+        if landmarks is not None and torch.rand(()) < self.settings.landmark_dropout:
+            landmarks = None
+        pictures = decoder.pictures(batch["pose_frames"], batch["identity_frames"], landmarks)
         frames, rows, columns = self.choose_part(batch, autoencoder.settings.patch)
         coarse = decoder.volume(latent)[:, :, frames][..., rows[0], columns[0]]
-        pose, identity, video, weight = (
-            x[:, :, frames][..., rows[1], columns[1]] for x in (pose, identity, video, weight)
+        pictures, video, weight = (
+            x[:, :, frames][..., rows[1], columns[1]] for x in (pictures, video, weight)
         )
-        return decoder.render(coarse, pose, identity), video, weight
+        return decoder.render(coarse, pictures), video, weight
 
     def choose_part(
         self, batch: Batch, patch: int
@@ -131,6 +142,12 @@ def scores(decoded: Tensor, batch: Batch) -> dict[str, Tensor]:
         "psnr_mouth": psnr(decoded, batch["video"], inside),
         "floor_mouth": psnr(batch["identity_frames"], batch["video"], inside),
     }
+
+
+def decode(autoencoder: TriPlaneAutoencoder, latent: Tensor, batch: Batch) -> Tensor:
+    """Latents (B, 4, N) to video, with the pictures of the batch that the decoder may see."""
+    pictures = (batch.get(name) for name in ("pose_frames", "identity_frames", "landmarks"))
+    return autoencoder.decode(latent, *pictures)
 
 
 class FirstStage(pl.LightningModule):
@@ -199,14 +216,27 @@ class AutoencoderModule(FirstStage):
         self.loss = Reconstruction(loss)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        latent = self.autoencoder.encode(batch["video"])
+        if torch.rand(()) < self.loss.settings.latent_dropout:
+            shape = (len(batch["video"]), self.autoencoder.settings.channels)
+            latent = batch["video"].new_zeros(*shape, self.autoencoder.planes.tokens)
+        else:
+            latent = self.autoencoder.encode(batch["video"])
         losses = self.loss(self.autoencoder, latent, batch, self.global_step)
         self.log_dict({f"train_{k}": v for k, v in losses.items()}, batch_size=len(latent))
         return losses["loss"]
 
     def reconstruct(self, batch: Batch) -> Tensor:
         latent = self.autoencoder.encode(batch["video"])
-        return self.autoencoder.decode(latent, batch["pose_frames"], batch["identity_frames"])
+        return decode(self.autoencoder, latent, batch)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note what `python -m mtov export` puts into a bundle."""
+        checkpoint["export"] = {
+            "name": "autoencoder",
+            "prefix": "autoencoder.",
+            "section": asdict(self.autoencoder.settings),
+            "more": {},
+        }
 
 
 class LandmarkEncoderModule(FirstStage):
@@ -252,10 +282,19 @@ class LandmarkEncoderModule(FirstStage):
 
     def reconstruct(self, batch: Batch) -> Tensor:
         latent = self.landmark_encoder(batch["landmarks"])
-        return self.autoencoder.decode(latent, batch["pose_frames"], batch["identity_frames"])
+        return decode(self.autoencoder, latent, batch)
 
     def validation_step(self, batch: Batch, index: int) -> None:
         super().validation_step(self.with_target(batch), index)
 
     def test_step(self, batch: Batch, index: int) -> None:
         super().test_step(self.with_target(batch), index)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note what `python -m mtov export` puts into a bundle."""
+        checkpoint["export"] = {
+            "name": "landmark_encoder",
+            "prefix": "landmark_encoder.",
+            "section": asdict(self.landmark_encoder.settings),
+            "more": {},
+        }

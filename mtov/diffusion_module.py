@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from moditalker.diffusion import Diffusion, DiffusionSettings, Sampler
 from moditalker.errors import SettingsError
 from mtov.autoencoder import TriPlaneAutoencoder, TriPlaneEncoder
-from mtov.autoencoder_module import FirstStage, scores
+from mtov.autoencoder_module import FirstStage, decode, scores
 from mtov.data import Clip
 from mtov.datamodule import ENDLESS, From, WindowData
 from mtov.latents import CacheSettings, FixedLatents, LatentCache, RandomLatents
@@ -123,7 +123,8 @@ class DiffusionModule(FirstStage):
             return
         decoded = self.reconstruct(batch)
         drawn = scores(decoded, batch)
-        drawn["ceiling_mouth"] = scores(self.decode(batch["latent"], batch), batch)["psnr_mouth"]
+        true = decode(self.autoencoder, batch["latent"], batch)
+        drawn["ceiling_mouth"] = scores(true, batch)["psnr_mouth"]
         named = {f"{name}_{k}": v for k, v in drawn.items()}
         self.log_dict(named, batch_size=count, prog_bar=True)
         if index == 0:
@@ -154,11 +155,7 @@ class DiffusionModule(FirstStage):
             steps=self.steps,
             sampler=self.sampler,
         )
-        return self.decode(latents, batch)
-
-    def decode(self, latents: Tensor, batch: Batch) -> Tensor:
-        """Latents (B, 4, N) to video, with the frames that the decoder may see."""
-        return self.autoencoder.decode(latents, batch["pose_frames"], batch["identity_frames"])
+        return decode(self.autoencoder, latents, batch)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note what `python -m mtov export` puts into a bundle."""

@@ -119,7 +119,7 @@ def generate_clips(
             noise=noise,
             callback=part_of(progress, index, len(parts)),
         )
-        clips.append(autoencoder.decode(latents, pose, identity).cpu())
+        clips.append(autoencoder.decode(latents, pose, identity, landmarks).cpu())
     return torch.cat(clips)
 
 

@@ -3,12 +3,22 @@
 from moditalker.media.audio import Audio, check_audio, read_audio
 from moditalker.media.frames import FrameSource
 from moditalker.media.info import VideoInfo, probe
+from moditalker.media.writing import (
+    SYNTHETIC_METADATA,
+    atomic_output,
+    read_metadata,
+    write_video,
+)
 
 __all__ = [
+    "SYNTHETIC_METADATA",
     "Audio",
     "FrameSource",
     "VideoInfo",
+    "atomic_output",
     "check_audio",
     "probe",
     "read_audio",
+    "read_metadata",
+    "write_video",
 ]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from moditalker.aligner import apply_affine
-from moditalker.errors import MotionFileError
+from moditalker.errors import MotionFileError, OutputError
 from moditalker.landmarks import LIP_GROUP, NON_LIP_GROUP, mean_face, mouth_opening
 from moditalker.motion import Motion, close_when_silent, closed_mouth, scale_lips, smooth
 
@@ -116,6 +116,13 @@ def test_unknown_endings_and_missing_files_are_refused(tmp_path: Path) -> None:
         talking(2).save(tmp_path / "motion.txt")
     with pytest.raises(MotionFileError, match="no such file"):
         Motion.load(tmp_path / "absent.csv")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_is_an_output_error_and_leaves_nothing(tmp_path: Path) -> None:
+    motion = talking(2)
+    with pytest.raises(OutputError, match="cannot write"):
+        motion.save(tmp_path / "no folder" / "motion.csv")
     assert not list(tmp_path.iterdir())
 
 

@@ -52,9 +52,9 @@ def test_a_window_is_drawn_as_within_the_whole_frame() -> None:
     video = torch.rand(1, 3, 4, 128, 128) * 2 - 1
     with torch.no_grad():
         volume = network.decoder.volume(network.encode(video))
-        whole = network.decoder.render(volume, video, video)
+        whole = network.decoder.render(volume, torch.cat([video, video], 1))
         part = video[..., 16:112, 16:112]
-        window = network.decoder.render(volume[..., 2:14, 2:14], part, part)
+        window = network.decoder.render(volume[..., 2:14, 2:14], torch.cat([part, part], 1))
     assert torch.allclose(window[..., 40:56, 40:56], whole[..., 56:72, 56:72], atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""The diffusion stage from a data set folder to a checkpoint, on a tiny bundle with random weights."""
+"""The diffusion stage from a data set folder to a bundle, over tiny networks of random weights."""
 
 import json
 from dataclasses import asdict, replace
@@ -53,7 +53,7 @@ def write_clip(folder: Path, frames: int, seed: int) -> None:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    lines = []
+    lines: list[str] = []
     for name, frames in (("ann-1", 12), ("ann-2", 9), ("bob-1", 10)):
         write_clip(folder / "clips" / name, frames, len(lines))
         entry = {"id": name, "status": "kept", "frames": frames, "person": name[:3]}
@@ -122,7 +122,8 @@ def test_cached_latents_are_those_of_the_window(data: Path, bundle: Path, tmp_pa
 
 def test_a_cache_is_made_once_and_never_mistaken(data: Path, bundle: Path, tmp_path: Path) -> None:
     clips = read_clips([str(data)], 32, 5)
-    made, told = cache(data, bundle, tmp_path), []
+    made = cache(data, bundle, tmp_path)
+    told: list[str] = []
     for _ in range(2):
         made.fill(clips, told.append)
     assert len(told) == 3
@@ -181,3 +182,29 @@ def test_planes_that_do_not_fit_are_refused(data: Path, bundle: Path, tmp_path: 
     wrong = DiffusionModule(str(bundle), replace(UNET, height=8))
     with pytest.raises(SettingsError, match="height=8"):
         trainer(tmp_path, 1).fit(wrong, latent_data(data, tmp_path))
+
+
+def test_command_line_fits_and_exports_into_the_bundle(
+    data: Path, bundle: Path, tmp_path: Path
+) -> None:
+    """With the file of the debug preset, its sizes overridden by those of the bundle here."""
+    from moditalker.training import main
+    from mtov.networks import load_unet
+
+    config = Path(__file__).parents[2] / "configs" / "mtov" / "diffusion" / "debug.yaml"
+    sizes = ["frames=4", "height=4", "width=4", "multipliers=[1]", "base=8"]
+    window = ["frames=4", "size=32", "identity_distance=2"]
+    command = [
+        "fit", "-c", str(config), "trainer.max_steps=2", "trainer.val_check_interval=2",
+        *(f"model.network.{size}" for size in sizes), *(f"++data.window.{one}" for one in window),
+        "--model.bundle", str(bundle), "--data.folders", f"[{data}]", "--run", str(tmp_path),
+        "--data.cache_folder", str(tmp_path / "cache"),
+    ]  # fmt: skip
+    assert main("mtov", command) == 0
+    checkpoint = tmp_path / "last.ckpt"
+    assert main("mtov", ["export", "--checkpoint", str(checkpoint), "--bundle", str(bundle)]) == 0
+    network, diffusion = load_unet(bundle)
+    assert network.settings == replace(UNET, plane_attention=0)
+    assert diffusion.settings.prediction_type == "sample"
+    averaged = torch.load(checkpoint, weights_only=True)["state_dict"]["unet.open.weight"]
+    assert torch.allclose(network.open.weight, averaged, atol=1e-3)

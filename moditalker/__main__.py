@@ -1,0 +1,8 @@
+"""`python -m moditalker` is the command `moditalker`."""
+
+import sys
+
+from moditalker.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
