@@ -95,7 +95,7 @@ def test_mask_holds_mouth_and_chin_of_both_faces_and_spares_eyes(pose: dict[str,
         assert weight(below[below[:, 1] > points[[48, 54], 1].max()]).min() > 0.6
     assert weight(source[EYES]).max() == 0
     assert weight(source[[NOSE_BASE]]).max() < 0.1
-    assert 0 <= mask.min() and mask.max() <= 1
+    assert mask.min() >= 0 and mask.max() <= 1
     assert not any(edge.any() for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
 
 
@@ -197,7 +197,7 @@ def test_a_different_mouth_is_the_generated_one() -> None:
     generated[mouth[1] - 8 : mouth[1] + 9, mouth[0] - 20 : mouth[0] + 21] = (60, 20, 25)
     result = compose(frame, generated, opening=0.1)
     x0, y0, side = WINDOW.window_box(0)
-    column, row = (int(round(v)) for v in (mouth + 0.5) * side / SIZE + (x0, y0))
+    column, row = (round(float(v)) for v in (mouth + 0.5) * side / SIZE + (x0, y0))
     # Colours are matched by the skin, which is 8 levels too bright.
     assert np.abs(result[row, column].astype(int) - [52, 12, 17]).max() <= 6
 
