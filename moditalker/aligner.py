@@ -49,6 +49,20 @@ def rotation_and_scale(
     return left @ right, values.sum(axis=-1) / spread
 
 
+def with_depth(landmarks: np.ndarray) -> np.ndarray:
+    """Image landmarks (T, 68, 3) whose depth is all 0, as of a flat file, with the mean face's.
+
+    The mean face is posed as the stable points say; its depth is what a flat point cannot tell.
+    """
+    if np.any(landmarks[..., 2]):
+        return landmarks
+    mean = np.broadcast_to(mean_face(), landmarks.shape)
+    pose = pose_from_affine(fit_affine(mean, landmarks))
+    forward = pose.rotation[:, 2] * pose.scale[:, None]
+    depth = np.einsum("tj,tnj->tn", forward, mean)
+    return np.concatenate([landmarks[..., :2], depth[..., None]], axis=-1).astype(np.float32)
+
+
 def fit_affine(frontal: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Weak-perspective maps (T, 2, 4) from frontal landmarks (T, 68, 3) to image ones (T, 68, 2|3).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,18 +13,40 @@ from moditalker.aligner import (
     crop_windows,
     fit_affine,
     frontalize,
+    pose_from_affine,
+    shots_of,
     smooth_affine,
 )
 from moditalker.errors import MotionFileError, SettingsError
-from moditalker.faces import load_landmarks, make_detector, track_face
-from moditalker.landmarks import mouth_opening
+from moditalker.faces import Face, FaceDetector, load_landmarks, make_detector, track_face
+from moditalker.faces.tracking import near_in_size
+from moditalker.landmarks import mean_face, mouth_opening
 from moditalker.media import FrameSource
+from moditalker.progress import Progress
+from moditalker.timeline import Mode, extend
 
+RATE = 25.0  # frames per second of a still and of a landmark file
 CLOSED_SHARE = 0.1  # the initial landmark is the mean over this part of the frames, the most closed
 EXTREME_POSE = 0.9  # frames turned further than this quantile are no identity frames
+CANONICAL_REACH = 4.0  # canonical landmarks stay below it, in eye distances; pixels do not
+CHOICES = ("single", "largest", "left", "right")
 
 
-@dataclass
+@dataclass(frozen=True)
+class Watching:
+    """How the reference is looked at."""
+
+    extend: Mode = "pingpong"
+    "Where it is shorter than the sound."
+    face: str = "largest"
+    "Which face, if there are several."
+    backend: str = "mediapipe"
+    "The face detector."
+    device: str = "cpu"
+    "Where it runs, if it can choose."
+
+
+@dataclass(frozen=True)
 class Reference:
     """A face in every frame of the reference."""
 
@@ -49,47 +71,96 @@ class Reference:
         return self.frontal[order[:count]].mean(axis=0).astype(np.float32)
 
     def identity_frame(self) -> int:
-        """The frame that lends texture: frontal, with a mouth opened as on average."""
+        """The frame that lends its texture: not turned away, its mouth opened as on average."""
         opening = mouth_opening(self.frontal)
         turned = np.abs(self.affine[:, :, 2]).sum(axis=1) / np.abs(self.affine[:, 0, 0])
         usable = turned <= np.quantile(turned, EXTREME_POSE)
         distance = np.abs(opening - opening.mean()) + np.where(usable, 0, np.inf)
         return int(np.argmin(distance))
 
+    def shots(self) -> np.ndarray:
+        """(T,) numbers that grow at cuts."""
+        return shots_of(self.affine)
 
-def read_reference(
-    source: FrameSource,
-    count: int,
-    *,
-    face: str = "single",
-    backend: str = "mediapipe",
-    device: str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
-) -> Reference:
-    """Track the face through the first `count` frames of a source. Raises FaceError."""
-    detector = make_detector(backend, device)
+
+@dataclass(frozen=True)
+class Seen:
+    """The reference, and what of it the output shows."""
+
+    whole: Reference
+    "The frames of the reference that are needed, T of them."
+    shown: Reference
+    "The same in the order and at the times of the output, F frames."
+    indices: list[int]
+    "(F,) the reference's frame that each output frame shows."
+
+
+def watch(source: FrameSource, seconds: float, how: Watching, progress: Progress) -> Seen:
+    """Track the face through as many frames of the source as a sound of `seconds` needs.
+
+    Raises FaceError, SettingsError, ReferenceVideoError.
+    """
+    info, select = source.info, chosen_face(how.face)
+    mode: Mode = "freeze" if info.is_image else how.extend
+    timeline = extend(info.times, info.last_duration, seconds, mode)
+    count = int(timeline.indices.max()) + 1
+    detector = Attentive(make_detector(how.backend, how.device))
     frames = counted(source.read(range(count)), count, progress)
-    track = track_face(frames, detector, select=chosen_face(face))
-    return posed(track.landmarks, np.asarray(source.info.times[:count]))
+    track = track_face(frames, detector, select=select)
+    if select == "largest" and detector.several > 1:
+        progress.note("several faces: the largest one is taken. Choose with --face left, right, ...")
+    return seen(posed(track.landmarks, info.times[:count]), timeline.indices, timeline.times)
+
+
+def watch_landmarks(path: str | Path, seconds: float, mode: Mode) -> Seen:
+    """The same from a landmark file in image pixels: one frame, or many at 25 a second."""
+    landmarks = with_depth(np.atleast_3d(load_landmarks(path)))
+    times = np.arange(len(landmarks)) / RATE
+    timeline = extend(times, 1 / RATE, seconds, "freeze" if len(times) == 1 else mode)
+    count = int(timeline.indices.max()) + 1
+    return seen(posed(landmarks[:count], times[:count]), timeline.indices, timeline.times)
+
+
+def seen(whole: Reference, indices: np.ndarray, times: np.ndarray) -> Seen:
+    """The frames `indices` of a reference at `times`."""
+    windows = CropWindows(whole.windows.centres[indices], whole.windows.sides[indices])
+    shown = replace(
+        whole, landmarks=whole.landmarks[indices], frontal=whole.frontal[indices],
+        affine=whole.affine[indices], windows=windows, times=times,
+    )  # fmt: skip
+    return Seen(whole, shown, indices.tolist())
+
+
+class Attentive:
+    """A detector that counts the pictures in which it sees several faces of similar size."""
+
+    def __init__(self, detector: FaceDetector) -> None:
+        self.detector, self.several = detector, 0
+
+    def __call__(self, image: np.ndarray) -> list[Face]:
+        faces = self.detector(image)
+        self.several += bool(faces) and len(near_in_size(faces)) > 1
+        return faces
+
+    def follow(self, image: np.ndarray, last: Face) -> Face | None:
+        """As the detector does."""
+        return self.detector.follow(image, last)
 
 
 def chosen_face(face: str) -> str | int:
     """`single`, `largest`, `left`, `right`, or a number from the left. Raises SettingsError."""
     if face.isdigit():
         return int(face)
-    if face not in ("single", "largest", "left", "right"):
-        raise SettingsError(f"--face is '{face}'. Take single, largest, left, right or a number.")
+    if face not in CHOICES:
+        raise SettingsError(f"--face is '{face}'. Take {', '.join(CHOICES)} or a number.")
     return face
 
 
-def counted(
-    frames: Iterator[np.ndarray], total: int, progress: Callable[[int, int], None] | None
-) -> Iterator[np.ndarray]:
+def counted(frames: Iterator[np.ndarray], total: int, progress: Progress) -> Iterator[np.ndarray]:
     """The frames, and word of each to `progress`."""
     for done, frame in enumerate(frames, start=1):
         yield frame
-        if progress:
-            progress(done, total)
+        progress.update(done, total)
 
 
 def posed(landmarks: np.ndarray, times: np.ndarray) -> Reference:
@@ -99,33 +170,27 @@ def posed(landmarks: np.ndarray, times: np.ndarray) -> Reference:
     return Reference(landmarks, frontal, affine, crop_windows(affine, times), times)
 
 
-def landmark_reference(path: str | Path, rate: float = 25.0) -> Reference:
-    """A reference from a landmark file in image pixels, one frame or many at `rate`."""
-    landmarks = load_landmarks(path)
-    if landmarks.ndim == 2:
-        landmarks = landmarks[None]
-    return posed(landmarks, np.arange(len(landmarks)) / rate)
+def with_depth(landmarks: np.ndarray) -> np.ndarray:
+    """Landmarks (T, 68, 3) in pixels; where a file gave no depth, that of the mean face so posed."""
+    if landmarks[..., 2].any():
+        return landmarks
+    mean = np.repeat(mean_face()[None], len(landmarks), axis=0)
+    pose = pose_from_affine(fit_affine(mean, landmarks))
+    forward = pose.scale[:, None] * pose.rotation[:, 2]
+    depth = np.einsum("tj,tnj->tn", forward, mean)
+    return np.concatenate([landmarks[..., :2], depth[..., None]], axis=-1).astype(np.float32)
 
 
 def initial_from(path: str | Path) -> np.ndarray:
-    """An initial landmark (68, 3), canonical, from a landmark file in canonical or image space."""
+    """An initial landmark (68, 3), canonical, from a landmark file in canonical or image space.
+
+    Of a file with several frames the one with the most closed mouth. Raises MotionFileError.
+    """
     landmarks = load_landmarks(path)
-    single = landmarks if landmarks.ndim == 2 else landmarks[0]
-    if np.abs(single).max() < 4:  # eye distances; pixels are larger
-        return single.astype(np.float32)
-    if not single[:, 2].any():
-        raise MotionFileError(f"{path}: an initial landmark needs depth (68, 3).")
-    return frontalize(single[None])[0]
-
-
-def stretched(reference: Reference, indices: np.ndarray, times: np.ndarray) -> Reference:
-    """The reference as the output shows it: frames `indices` at `times`."""
-    windows = CropWindows(reference.windows.centres[indices], reference.windows.sides[indices])
-    return replace(
-        reference,
-        landmarks=reference.landmarks[indices],
-        frontal=reference.frontal[indices],
-        affine=reference.affine[indices],
-        windows=windows,
-        times=times,
-    )
+    if landmarks.ndim == 2:
+        landmarks = landmarks[None]
+    if np.abs(landmarks).max() > CANONICAL_REACH:
+        landmarks = frontalize(with_depth(landmarks))
+    elif not landmarks[..., 2].any():
+        raise MotionFileError(f"{path}: canonical landmarks need depth (68, 3).")
+    return landmarks[np.argmin(mouth_opening(landmarks))].astype(np.float32)

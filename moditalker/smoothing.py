@@ -23,7 +23,7 @@ def smoothed(
     degree: int = 1,
     shots: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Values (T, ...) smoothed by local polynomials under a Gaussian in time (LOESS; Cleveland 1979).
+    """Values (T, ...) smoothed by local polynomials under a Gaussian in time (Cleveland 1979).
 
     Degree 1 equals a Gaussian filter at even rates and keeps slopes up to the ends; degree 2 also
     keeps peaks and swings. `times` is (T,) seconds or frames per second, `seconds` the Gaussian's

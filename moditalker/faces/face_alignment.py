@@ -54,11 +54,9 @@ def load_network(device: str) -> Any:
     except ImportError as error:
         raise MissingExtraError("face-alignment", "faces") from error
     try:
-        return FaceAlignment(
-            LandmarksType.THREE_D, device=device, flip_input=False, compile=False
-        )
+        return FaceAlignment(LandmarksType.THREE_D, device=device, flip_input=False, compile=False)
     except OSError as error:
         raise WeightsError(
             f"face-alignment cannot download its weights ({error}). Go online once, put them into "
-            "torch's hub cache, or take --detector mediapipe."
+            "torch's hub cache, or take the face backend mediapipe."
         ) from error

@@ -46,9 +46,9 @@ class MediaPipeFaces:
         return self.look(image, region_of_landmarks(last.landmarks))
 
     def detect_turned(self, image: np.ndarray) -> list[Detection]:
-        """Detections in the image as it stands, or lying on a side or its head if that fits better.
+        """Detections in the image as it stands, or turned by quarters if that fits better.
 
-        The detectors are sure of upright faces alone; in one upside down they see a poor upright one.
+        The detectors are sure of upright faces alone; upside down, they see a poor upright one.
         """
         best: list[Detection] = []
         most = 0.0

@@ -41,7 +41,7 @@ class Network:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep native code's chatter off stderr: LiteRT announces its CPU delegate, and has no switch."""
+    """Keep native code off stderr: LiteRT announces its CPU delegate, and has no switch."""
     try:
         stderr = os.dup(2)
     except OSError:  # a process without stderr

@@ -1,4 +1,4 @@
-"""Round trips of the aligner (DESIGN §5) on faces of known pose, and the crop's calm and geometry."""
+"""Round trips of the aligner (DESIGN §5) on faces of known pose; the crop's calm and geometry."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from moditalker.aligner import (
     pose_from_affine,
     shots_of,
     smooth_affine,
+    with_depth,
 )
 from moditalker.landmarks import LIP_GROUP, NON_LIP_GROUP, STABLE_POINTS, eye_distance, mean_face
 
@@ -88,6 +89,15 @@ def test_own_frontal_landmarks_return_to_the_detected_points() -> None:
     assert np.abs(returned - image[..., :2]).max() < 1e-2
 
 
+def test_flat_landmarks_get_the_mean_faces_depth() -> None:
+    face, *pose = talking_head()
+    image = posed(face, *pose)
+    flat = np.concatenate([image[..., :2], np.zeros_like(image[..., :1])], axis=-1)
+    assert np.allclose(frontalize(with_depth(flat))[..., :2], face[..., :2], atol=0.15)
+    assert np.allclose(with_depth(flat)[:, 27:48], image[:, 27:48], atol=1e-2)
+    assert with_depth(image) is image
+
+
 def test_pose_of_known_heads() -> None:
     face, rotation, scale, middle = talking_head()
     pose = pose_from_affine(fit_affine(face, posed(face, rotation, scale, middle)))
@@ -108,7 +118,8 @@ def test_smoothing_takes_tremble_and_keeps_motion_within_one_percent(rate: float
     stable = list(STABLE_POINTS)
 
     def tremble(affine: np.ndarray) -> float:
-        return float(np.diff(apply_affine(affine, face)[:, stable] - clean[:, stable], axis=0).std())
+        off = apply_affine(affine, face)[:, stable] - clean[:, stable]
+        return float(np.diff(off, axis=0).std())
 
     assert tremble(smooth) < 0.6 * tremble(measured)
     rms = np.sqrt(((apply_affine(smooth, face) - clean)[:, stable] ** 2).sum(-1).mean())
@@ -169,9 +180,8 @@ def test_crop_points_and_crop_maps_agree_with_the_pixels() -> None:
     assert seen == pytest.approx(point[:2], abs=0.05)
     assert point[2] == pytest.approx(2.0 * 256 / 64)
     x0, y0, side = windows.window_box(0)
-    assert [x0 + (point[0] + 0.5) * side / 256, y0 + (point[1] + 0.5) * side / 256] == pytest.approx(
-        [70, 40], abs=1e-3
-    )
+    back = np.array([x0, y0]) + (point[:2] + 0.5) * side / 256
+    assert back == pytest.approx([70, 40], abs=1e-3)
 
 
 def test_maps_to_the_crop_give_the_same_points() -> None:

@@ -70,11 +70,11 @@ def test_without_a_network_it_says_what_is_missing(monkeypatch: pytest.MonkeyPat
 
     package = SimpleNamespace(FaceAlignment=unreachable, LandmarksType=SimpleNamespace(THREE_D=3))
     monkeypatch.setitem(sys.modules, "face_alignment", package)
-    with pytest.raises(WeightsError, match="no route to host.*mediapipe"):
+    with pytest.raises(WeightsError, match=r"no route to host.*mediapipe"):
         make_detector("face-alignment")
 
 
 def test_the_default_is_mediapipe_and_other_names_are_errors() -> None:
     assert isinstance(make_detector(), MediaPipeFaces)
-    with pytest.raises(SettingsError, match="'dlib'.*mediapipe, face-alignment"):
+    with pytest.raises(SettingsError, match=r"'dlib'.*mediapipe, face-alignment"):
         make_detector("dlib")

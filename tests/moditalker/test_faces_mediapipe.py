@@ -119,7 +119,7 @@ def test_a_moving_face_is_followed(portrait: np.ndarray, detector: MediaPipeFace
 
 def test_following_nothing_finds_nothing(face: Face, detector: MediaPipeFaces) -> None:
     assert detector.follow(np.full((320, 320, 3), 90, np.uint8), face) is None
-    far = Face.around(face.landmarks + [5000, 0, 0], 1.0)
+    far = Face.around(face.landmarks + np.array([5000, 0, 0]), 1.0)
     assert detector.follow(np.full((320, 320, 3), 90, np.uint8), far) is None
 
 
