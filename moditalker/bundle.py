@@ -34,8 +34,23 @@ def read_config(bundle: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise WeightsError(f"{path} is damaged: {error}") from error
     if config.get("format") != FORMAT:
-        raise WeightsError(f"{path} has format {config.get('format')}; this version reads {FORMAT}.")
+        raise WeightsError(f"{path} has format {config.get('format')}; {FORMAT} can be read.")
     return config
+
+
+def check_bundle(bundle: str | Path, config: dict[str, Any]) -> None:
+    """WeightsError where a bundle lacks a network, or a file is not the one that was saved."""
+    for name, (stage, key) in SECTIONS.items():
+        path = Path(bundle) / f"{name}.safetensors"
+        if not path.exists():
+            raise WeightsError(f"{path} is missing. Export that network, or take another bundle.")
+        if key not in config.get(stage, {}):
+            raise WeightsError(f"{bundle}/config.json lacks {stage}.{key}. Export it again.")
+        if config.get("sha256", {}).get(path.name) not in (None, sha256(path)):
+            raise WeightsError(f"{path} is damaged: its checksum is not that of config.json.")
+    for key in ("statistics", "diffusion", "speech_encoder"):
+        if key not in config["atom"]:
+            raise WeightsError(f"{bundle}/config.json lacks atom.{key}. Export it again.")
 
 
 def write_config(bundle: str | Path, config: dict[str, Any]) -> None:
@@ -92,7 +107,9 @@ def save_network(
     from safetensors.torch import save_file
 
     folder = Path(bundle)
-    config = read_config(folder) if (folder / "config.json").exists() else {"format": FORMAT}
+    config: dict[str, Any] = {"format": FORMAT}
+    if (folder / "config.json").exists():
+        config = read_config(folder)
     stage, key = SECTIONS[name]
     config.setdefault(stage, {}).update({key: section, **more})
     folder.mkdir(parents=True, exist_ok=True)

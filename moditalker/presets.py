@@ -10,7 +10,7 @@ import torch
 
 from atom.model import AToM, AToMSettings
 from atom.statistics import Statistics
-from moditalker.bundle import load_weights, read_config
+from moditalker.bundle import check_bundle, load_weights, read_config
 from moditalker.diffusion import Diffusion, DiffusionSettings
 from moditalker.errors import SettingsError, WeightsError
 from moditalker.landmarks import mean_face
@@ -20,19 +20,21 @@ from mtov.landmark_video import Style
 from mtov.networks import load_autoencoder, load_landmark_encoder, load_unet, settings_from
 from mtov.unet import UNet, UNetSettings
 
+DEFAULT = "lite"
 BUNDLES = Path(__file__).parent / "assets" / "bundles"
 COSINE = DiffusionSettings(schedule="cosine")
+LINEAR = DiffusionSettings(schedule="scaled_linear")
 
 
 @dataclass(frozen=True)
 class Preset:
     """Sizes of all networks."""
 
-    atom: AToMSettings = AToMSettings()
-    autoencoder: AutoencoderSettings = AutoencoderSettings()
-    unet: UNetSettings = UNetSettings()
+    atom: AToMSettings
+    autoencoder: AutoencoderSettings
+    unet: UNetSettings
     atom_diffusion: DiffusionSettings = COSINE
-    mtov_diffusion: DiffusionSettings = DiffusionSettings()
+    mtov_diffusion: DiffusionSettings = LINEAR
     speech_encoder: str = WHISPER
     landmark_style: Style = "contours"
     guidance: float = 2.0
@@ -40,7 +42,10 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    "paper": Preset(speech_encoder="facebook/hubert-large-ls960-ft", landmark_style="dots"),
+    "paper": Preset(
+        atom=AToMSettings(), autoencoder=AutoencoderSettings(), unet=UNetSettings(),
+        speech_encoder="facebook/hubert-large-ls960-ft", landmark_style="dots",
+    ),
     "lite": Preset(
         atom=AToMSettings(
             speech_dim=768, dim=192, heads=6, feed_forward=384, blocks=4, window=100,
@@ -77,6 +82,7 @@ PRESETS: dict[str, Preset] = {
 class Networks:
     """All networks of a bundle, in evaluation mode, with what goes with them."""
 
+    preset: str
     atom: AToM
     statistics: Statistics
     atom_diffusion: Diffusion
@@ -106,33 +112,39 @@ class Networks:
         return self.autoencoder.settings.frames
 
 
-def load_networks(preset: str = "lite", weights: str | Path | None = None) -> Networks:
-    """The networks of a preset, or of a bundle folder. Raises SettingsError and WeightsError."""
-    if preset not in PRESETS:
-        raise SettingsError(f"no preset '{preset}'. Take {', '.join(PRESETS)}.")
+def load_networks(preset: str | Path | None = None, weights: str | Path | None = None) -> Networks:
+    """The networks of a preset, or of a bundle folder, given as either.
+
+    Without a preset, lite, or what the bundle is for. Raises SettingsError and WeightsError.
+    """
     if weights is not None:
-        return from_bundle(Path(weights), preset)
-    if preset == "debug":
-        return random_networks(preset)
-    folder = BUNDLES / preset
+        return from_bundle(Path(weights), str(preset) if preset else None)
+    name = str(preset or DEFAULT)
+    if name not in PRESETS:
+        if not Path(name).is_dir():
+            raise SettingsError(f"no preset '{name}'. Take {', '.join(PRESETS)}, or a folder.")
+        return from_bundle(Path(name))
+    if name == "debug":
+        return random_networks(name)
+    folder = BUNDLES / name
     if not folder.is_dir():
-        raise WeightsError(f"preset {preset} has no weights in the package. Give --weights FOLDER.")
-    return from_bundle(folder, preset)
+        raise WeightsError(f"preset {name} has no weights in the package. Give --weights FOLDER.")
+    return from_bundle(folder, name)
 
 
-def from_bundle(folder: Path, preset: str) -> Networks:
-    """The networks of a bundle folder."""
+def from_bundle(folder: Path, preset: str | None = None) -> Networks:
+    """The networks of a bundle folder; with `preset`, only if it is for that one."""
     config = read_config(folder)
-    missing = [stage for stage in ("atom", "mtov") if stage not in config]
-    if missing:
-        raise WeightsError(f"{folder} holds no weights for {' and '.join(missing)}.")
-    if config.get("preset", preset) != preset:
-        raise WeightsError(f"{folder} is for preset {config['preset']}, not {preset}.")
+    made_for = config.get("preset", preset or DEFAULT)
+    if preset not in (None, made_for):
+        raise WeightsError(f"{folder} is for preset {made_for}, not {preset}.")
+    check_bundle(folder, config)
     section, conditions = config["atom"], config["mtov"].get("conditions", {})
     network = AToM(settings_from(AToMSettings, section["network"]))
     load_weights(network, folder / "atom.safetensors")
     unet, diffusion = load_unet(folder)
     return Networks(
+        preset=made_for,
         atom=network.eval(),
         statistics=settings_from(Statistics, section["statistics"]),
         atom_diffusion=Diffusion(settings_from(DiffusionSettings, section["diffusion"])),
@@ -154,6 +166,7 @@ def random_networks(preset: str, seed: int = 0) -> Networks:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Networks(
+            preset=preset,
             atom=quietened(AToM(sizes.atom)),
             statistics=Statistics(mean, residual_scale=sizes.residual_scale),
             atom_diffusion=Diffusion(sizes.atom_diffusion),

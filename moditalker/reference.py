@@ -13,14 +13,14 @@ from moditalker.aligner import (
     crop_windows,
     fit_affine,
     frontalize,
-    pose_from_affine,
     shots_of,
     smooth_affine,
+    with_depth,
 )
 from moditalker.errors import MotionFileError, SettingsError
 from moditalker.faces import Face, FaceDetector, load_landmarks, make_detector, track_face
 from moditalker.faces.tracking import near_in_size
-from moditalker.landmarks import mean_face, mouth_opening
+from moditalker.landmarks import mouth_opening
 from moditalker.media import FrameSource
 from moditalker.progress import Progress
 from moditalker.timeline import Mode, extend
@@ -108,13 +108,15 @@ def watch(source: FrameSource, seconds: float, how: Watching, progress: Progress
     frames = counted(source.read(range(count)), count, progress)
     track = track_face(frames, detector, select=select)
     if select == "largest" and detector.several > 1:
-        progress.note("several faces: the largest one is taken. Choose with --face left, right, ...")
+        progress.note(
+            "several faces: the largest is taken. --face left, right or a number chooses."
+        )
     return seen(posed(track.landmarks, info.times[:count]), timeline.indices, timeline.times)
 
 
 def watch_landmarks(path: str | Path, seconds: float, mode: Mode) -> Seen:
     """The same from a landmark file in image pixels: one frame, or many at 25 a second."""
-    landmarks = with_depth(np.atleast_3d(load_landmarks(path)))
+    landmarks = with_depth(frames_of(path))
     times = np.arange(len(landmarks)) / RATE
     timeline = extend(times, 1 / RATE, seconds, "freeze" if len(times) == 1 else mode)
     count = int(timeline.indices.max()) + 1
@@ -170,15 +172,10 @@ def posed(landmarks: np.ndarray, times: np.ndarray) -> Reference:
     return Reference(landmarks, frontal, affine, crop_windows(affine, times), times)
 
 
-def with_depth(landmarks: np.ndarray) -> np.ndarray:
-    """Landmarks (T, 68, 3) in pixels; where a file gave no depth, that of the mean face so posed."""
-    if landmarks[..., 2].any():
-        return landmarks
-    mean = np.repeat(mean_face()[None], len(landmarks), axis=0)
-    pose = pose_from_affine(fit_affine(mean, landmarks))
-    forward = pose.scale[:, None] * pose.rotation[:, 2]
-    depth = np.einsum("tj,tnj->tn", forward, mean)
-    return np.concatenate([landmarks[..., :2], depth[..., None]], axis=-1).astype(np.float32)
+def frames_of(path: str | Path) -> np.ndarray:
+    """Landmarks (T, 68, 3) of a file that may hold a single frame (68, 3)."""
+    landmarks = load_landmarks(path)
+    return landmarks[None] if landmarks.ndim == 2 else landmarks
 
 
 def initial_from(path: str | Path) -> np.ndarray:
@@ -186,9 +183,7 @@ def initial_from(path: str | Path) -> np.ndarray:
 
     Of a file with several frames the one with the most closed mouth. Raises MotionFileError.
     """
-    landmarks = load_landmarks(path)
-    if landmarks.ndim == 2:
-        landmarks = landmarks[None]
+    landmarks = frames_of(path)
     if np.abs(landmarks).max() > CANONICAL_REACH:
         landmarks = frontalize(with_depth(landmarks))
     elif not landmarks[..., 2].any():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -12,9 +13,11 @@ from torch import Tensor
 from moditalker.aligner import CropWindows, apply_affine
 from moditalker.composite import Compositor
 from moditalker.landmarks import NON_LIP_GROUP, NOSE_BASE
+from moditalker.media import FrameSource
+from moditalker.motion import Motion
 from moditalker.presets import Networks
 from moditalker.progress import Progress
-from moditalker.reference import Reference
+from moditalker.reference import Reference, Seen
 from moditalker.settings import GenerateSettings
 from mtov.conditions import align_identity, cut_pose_frames
 from mtov.landmark_video import landmark_video
@@ -23,7 +26,7 @@ from mtov.sampling import generate_clips
 POSE_CUT_MARGIN = 3 / 256  # of the crop: the cut lies so far above the nose base, as in training
 
 
-@dataclass
+@dataclass(frozen=True)
 class Identity:
     """The reference frame that lends its texture to the whole video."""
 
@@ -32,19 +35,47 @@ class Identity:
     affine: np.ndarray
     "(2, 4) canonical to crop pixels."
 
+    @classmethod
+    def of(cls, source: FrameSource, reference: Reference, size: int) -> Identity:
+        """The reference's own choice of a frame."""
+        frame = reference.identity_frame()
+        crop = reference.windows.extract(source[frame], frame, size)
+        return cls(crop, reference.windows.affine_to_crop(reference.affine, size)[frame])
+
+
+@dataclass(frozen=True)
+class Posed:
+    """Landmarks of the whole output, in the pixels of each frame's crop."""
+
+    windows: CropWindows
+    tracked: np.ndarray
+    "(F, 68, 3) the reference's own."
+    generated: np.ndarray
+    "(F, 68, 2) the motion's, posed by the reference's maps."
+    affine: np.ndarray
+    "(F, 2, 4) canonical to crop pixels."
+    shots: np.ndarray
+    "(F,) numbers that change at cuts."
+
+    @classmethod
+    def of(cls, shown: Reference, motion: Motion, size: int) -> Posed:
+        """From the reference as it is shown, and frontal motion of any rate."""
+        affine = shown.windows.affine_to_crop(shown.affine, size)
+        generated = apply_affine(affine, motion.resample(shown.times).landmarks)
+        tracked = shown.windows.to_crop(shown.landmarks, size)
+        return cls(shown.windows, tracked, generated, affine, shown.shots())
+
+    def __len__(self) -> int:
+        return len(self.affine)
+
 
 class Renderer:
     """Draws the frames of one video, a few clips at a time, so that memory stays bounded."""
 
     def __init__(
-        self,
-        networks: Networks,
-        identity: Identity,
-        settings: GenerateSettings,
-        seed: int,
-        progress: Progress,
+        self, networks: Networks, settings: GenerateSettings, seed: int, progress: Progress
     ) -> None:
-        self.networks, self.identity, self.seed = networks, identity, seed
+        self.networks, self.seed = networks, seed
         self.sampling, self.progress = settings.mtov, progress
         self.compositor = Compositor(
             colour_match=settings.composite.colour_match,
@@ -52,36 +83,34 @@ class Renderer:
         )
         self.device = next(networks.unet.parameters()).device
 
-    def frames(
-        self,
-        images: Iterator[np.ndarray],
-        shown: Reference,
-        frontal: np.ndarray,
-        crop_only: bool,
-    ) -> Iterator[np.ndarray]:
-        """Generated frames, or crops, for the source's `images` in the order of the output.
+    def size_of(self, source: FrameSource, crop_only: bool) -> tuple[int, int]:
+        """Width and height of the frames."""
+        size = self.networks.size
+        return (size, size) if crop_only else (source.info.width, source.info.height)
 
-        `shown` is the reference as the output shows it, `frontal` the motion (F, 68, 3) at its times.
-        """
-        size, windows = self.networks.size, shown.windows
-        self.tracked = windows.to_crop(shown.landmarks, size)
-        self.affine = windows.affine_to_crop(shown.affine, size)
-        self.points = apply_affine(self.affine, frontal)
-        tail: list[np.ndarray] = []
+    def frames(
+        self, source: FrameSource, seen: Seen, motion: Motion, crop_only: bool = False
+    ) -> Iterator[np.ndarray]:
+        """Generated frames, or crops, in the order of the output, for frontal motion."""
+        size = self.networks.size
+        self.identity = Identity.of(source, seen.whole, size)
+        self.posed = Posed.of(seen.shown, motion, size)
+        images = source.read(seen.indices)
+        count = len(self.posed)
         held: list[np.ndarray] = []
-        for start, stop in self.batches(len(shown)):
-            while len(held) < stop - start:
-                held.append(next(images))
-            crops, generated = self.batch(held, windows, start, stop)
+        tail: list[np.ndarray] = []
+        for start, stop in self.batches(count):
+            with self.progress.part("decode"):
+                held += islice(images, stop - start - len(held))
+            crops, generated = self.batch(held, start)
             generated = blended(tail, generated)
-            last = stop == len(shown)
-            whole = len(generated) if last else len(generated) - self.sampling.overlap
-            for offset in range(whole):
-                pictures = held[offset], crops[offset], generated[offset]
-                window = windows.window_box(start + offset)
-                yield pictures[2] if crop_only else self.put_in(*pictures, start + offset, window)
-                self.progress.update(start + offset + 1, len(shown))
-            tail, held = generated[whole:], held[whole:]
+            done = stop if stop == count else stop - self.sampling.overlap
+            for frame in range(start, done):
+                here = frame - start
+                drawn = generated[here]
+                yield drawn if crop_only else self.put_in(held[here], crops[here], drawn, frame)
+                self.progress.update(frame + 1, count)
+            tail, held = generated[done - start :], held[done - start :]
 
     def batches(self, count: int) -> Iterator[tuple[int, int]]:
         """First and past-last frames of groups of clips that share `overlap` frames."""
@@ -96,29 +125,25 @@ class Renderer:
             start += group
 
     def batch(
-        self, images: list[np.ndarray], windows: CropWindows, start: int, stop: int
+        self, images: list[np.ndarray], start: int
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """The source's crops and the generated ones of frames start to stop."""
-        size, span = self.networks.size, np.arange(start, stop)
+        """The source's crops, and the generated ones, of images from frame `start` on."""
+        size = self.networks.size
         with self.progress.part("crop"):
             crops = [
-                windows.extract(image, int(frame), size)
-                for image, frame in zip(images, span, strict=False)
+                self.posed.windows.extract(image, frame, size)
+                for frame, image in enumerate(images, start)
             ]
-        clips = self.clips(len(span))
+        clips = self.clips(len(images))
         with self.progress.part("conditions"):
-            given = self.conditions(np.stack(crops), span)
-        given = [torch.stack([one[:, list(clip)] for clip in clips]) for one in given]
-        with self.progress.part("generate"):
+            whole = self.conditions(np.stack(crops), np.arange(start, start + len(crops)))
+            given = [torch.stack([one[:, clip] for clip in clips]) for one in whole]
+        with self.progress.part("networks"):
             drawn = self.draw(given)
         generated: list[np.ndarray] = []
         for clip, video in zip(clips, drawn, strict=True):
-            fresh = len(set(clip))
-            pixels = ((video[:, :fresh].clamp(-1, 1) + 1) * 127.5).round().byte()
-            parts = list(pixels.permute(1, 2, 3, 0).numpy())
-            shared = len(generated) - clip[0]
-            tail = generated[clip[0] :]
-            generated = generated[: clip[0]] + blended(tail[:shared], parts)
+            pixels = pictures(video[:, : len(set(clip))])
+            generated = generated[: clip[0]] + blended(generated[clip[0] :], pixels)
         return crops, generated
 
     def clips(self, count: int) -> list[list[int]]:
@@ -128,20 +153,20 @@ class Renderer:
         return [[min(frame, count - 1) for frame in range(s, s + length)] for s in starts]
 
     def conditions(self, crops: np.ndarray, span: np.ndarray) -> list[Tensor]:
-        """Landmark video, pose frames and identity frames, each (3, F, size, size)."""
-        size = self.networks.size
-        video = torch.from_numpy(crops).permute(3, 0, 1, 2).float() / 127.5 - 1
-        tracked, points = self.tracked[span, :, :2], self.points[span]
+        """Landmark video, pose frames and identity frames, each (3, F, size, size).
+
+        `crops` (F, size, size, 3) are those of the frames `span` (F,).
+        """
+        size, affine = self.networks.size, torch.from_numpy(self.posed.affine[span])
+        tracked, points = self.posed.tracked[span, :, :2], self.posed.generated[span]
         # Eyes and brows are those that the pose frames show.
-        points[:, NON_LIP_GROUP] = tracked[:, NON_LIP_GROUP]
+        points[:, list(NON_LIP_GROUP)] = tracked[:, list(NON_LIP_GROUP)]
         nose = torch.from_numpy(tracked[:, NOSE_BASE, 1]).float() - POSE_CUT_MARGIN * size
-        affine = self.affine[span]
-        identity = torch.from_numpy(self.identity.crop.copy()).permute(2, 0, 1).float() / 127.5 - 1
-        source = torch.from_numpy(self.identity.affine)
+        identity, source = video_tensor(self.identity.crop[None]), self.identity.affine
         return [
             landmark_video(points, size, self.networks.landmark_style),
-            cut_pose_frames(video[None], nose[None])[0],
-            align_identity(identity[None], source[None], torch.from_numpy(affine)[None])[0],
+            cut_pose_frames(video_tensor(crops)[None], nose[None])[0],
+            align_identity(identity[None, :, 0], torch.from_numpy(source)[None], affine[None])[0],
         ]
 
     def draw(self, given: list[Tensor]) -> Tensor:
@@ -159,21 +184,32 @@ class Renderer:
         )
 
     def put_in(
-        self,
-        image: np.ndarray,
-        crop: np.ndarray,
-        generated: np.ndarray,
-        frame: int,
-        window: tuple[float, float, float],
+        self, image: np.ndarray, crop: np.ndarray, generated: np.ndarray, frame: int
     ) -> np.ndarray:
         """The source's frame with the generated crop in it."""
+        posed = self.posed
+        if frame and posed.shots[frame] != posed.shots[frame - 1]:
+            self.compositor.reset()
         with self.progress.part("composite"):
-            points = self.tracked[frame], self.points[frame]
-            return self.compositor.compose(image, generated, crop, *points, window)
+            return self.compositor.compose(
+                image, generated, crop, posed.tracked[frame], posed.generated[frame],
+                posed.windows.window_box(frame),
+            )  # fmt: skip
+
+
+def video_tensor(images: np.ndarray) -> Tensor:
+    """Pictures (F, H, W, 3) uint8 as video (3, F, H, W) in [-1, 1]."""
+    return torch.tensor(images).permute(3, 0, 1, 2).float() / 127.5 - 1
+
+
+def pictures(video: Tensor) -> list[np.ndarray]:
+    """Video (3, F, H, W) in [-1, 1] as pictures (H, W, 3) uint8."""
+    levels = ((video.clamp(-1, 1) + 1) * 127.5).round().byte()
+    return list(levels.permute(1, 2, 3, 0).cpu().numpy())
 
 
 def blended(tail: list[np.ndarray], following: list[np.ndarray]) -> list[np.ndarray]:
-    """Frames of the next clip, faded in over those that the clip before drew of the same moments."""
+    """Frames of the next clip, faded in over what the clip before drew of the same moments."""
     mixed = list(following)
     for index, old in enumerate(tail):
         share = (index + 1) / (len(tail) + 1)
