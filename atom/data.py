@@ -49,7 +49,9 @@ def read_clips(folders: list[str], encoder: str, lags: dict[str, int], least: in
     for folder in map(Path, folders):
         manifest = folder / "manifest.jsonl"
         if not manifest.exists():
-            raise DatasetError(f"{folder} has no manifest.jsonl. Make it: moditalker prepare VIDEOS")
+            raise DatasetError(
+                f"{folder} has no manifest.jsonl. Make it: moditalker prepare VIDEOS"
+            )
         for line in manifest.read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
             speech = folder / "clips" / entry["id"] / f"speech-{encoder}.npy"

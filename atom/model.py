@@ -43,7 +43,9 @@ class AToMSettings:
 
     def __post_init__(self) -> None:
         if self.dim % (2 * self.heads):
-            raise ValueError(f"dim {self.dim} is not divisible by twice the heads, {2 * self.heads}")
+            raise ValueError(
+                f"dim {self.dim} is not divisible by twice the heads, {2 * self.heads}"
+            )
 
 
 class FiLM(nn.Module):
@@ -83,7 +85,9 @@ class ConditionEncoder(nn.Module):
         super().__init__()
         dim = settings.dim
         self.project = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, dim))
-        self.layers = nn.Sequential(*(EncoderLayer(settings) for _ in range(settings.encoder_layers)))
+        self.layers = nn.Sequential(
+            *(EncoderLayer(settings) for _ in range(settings.encoder_layers))
+        )
         self.null = nn.Parameter(torch.randn(dim) * 0.02)
         self.pool = nn.Sequential(
             nn.LayerNorm(dim), nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, dim)

@@ -72,6 +72,7 @@ class AToMModule(pl.LightningModule):
         self.loss_weight, self.velocity_weight = loss_weight, velocity_weight
         self.drop_condition = drop_condition
         self.sampling_steps, self.guidance = sampling_steps, guidance
+        self.point_weights: Tensor
         weights = torch.ones(68, 3)
         weights[MOUTH] = mouth_weight
         self.register_buffer("point_weights", weights.flatten() / weights.mean(), persistent=False)

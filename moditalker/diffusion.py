@@ -59,7 +59,8 @@ class Diffusion:
         from diffusers import DDPMScheduler
 
         self.settings = settings
-        self.alphas_cumprod: Tensor = DDPMScheduler(**settings.scheduler_config()).alphas_cumprod
+        scheduler: Any = DDPMScheduler(**settings.scheduler_config())
+        self.alphas_cumprod: Tensor = scheduler.alphas_cumprod
 
     def coefficients(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """alpha and sigma of timesteps (B,), shaped to multiply `like` (B, ...)."""

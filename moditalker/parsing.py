@@ -15,7 +15,7 @@ from moditalker.errors import SettingsError
 
 Command = Callable[..., None]
 POSITIONAL = {"Sequence[Path]": Path, "Sequence[str]": str}
-DETAILS = re.compile(r" ?\((required)?(?:, )?type: .*?(?:, )?(default: [^()]*)?\)$", re.DOTALL)
+DETAILS = re.compile(r" ?\((required)?(?:, )?(?:type: .*?)?(?:, )?(default: [^()]*)?\)$", re.DOTALL)
 NO_NEWS = ("default: null", "default: False")
 
 
@@ -23,10 +23,8 @@ class HelpFormatter(DefaultHelpFormatter):
     """Shows defaults where there are any, and no types: the words of the help say what is meant."""
 
     def _expand_help(self, action: Any) -> str:
-        text = super()._expand_help(action)
-        if action.nargs == "*":
-            return text.replace(" (required)", "")
-        return DETAILS.sub(kept_details, text)
+        text = DETAILS.sub(kept_details, super()._expand_help(action))
+        return text.removesuffix(" (required)") if action.nargs == "*" else text
 
 
 def kept_details(match: re.Match[str]) -> str:

@@ -41,7 +41,9 @@ def extend(
             f"the reference lasts {durations.sum():.2f} s, the sound {seconds:.2f} s. Take --extend "
             "pingpong, loop or freeze."
         )
-    indices, starts, now = [], [], 0.0
+    indices: list[int] = []
+    starts: list[float] = []
+    now = 0.0
     for index in order(len(times), mode):
         # A frame is shown if more than half of it lies within the sound.
         if indices and now + durations[index] / 2 > seconds:

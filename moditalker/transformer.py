@@ -86,7 +86,9 @@ def timestep_embedding(timestep: Tensor, dim: int, max_period: float = 1e4) -> T
     """Sinusoids (B, dim) of diffusion timesteps (B,) (DDPM, arXiv 2006.11239)."""
     half = dim // 2
     steps = torch.arange(half, device=timestep.device).float()
-    angles = timestep.float()[:, None] * torch.exp(-steps * torch.log(torch.tensor(max_period)) / half)
+    angles = timestep.float()[:, None] * torch.exp(
+        -steps * torch.log(torch.tensor(max_period)) / half
+    )
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 

@@ -7,6 +7,7 @@ the two pictures put together, so that skin that is already right stays sharp.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import torch
@@ -45,7 +46,7 @@ class ContextEncoder(nn.Module):
         self.open = nn.Sequential(nn.PixelUnshuffle(2), first)
         self.down = nn.ModuleList(
             nn.Sequential(nn.LeakyReLU(0.1), nn.Conv2d(fine, coarse, 3, stride=2, padding=1))
-            for fine, coarse in zip(widths, widths[1:], strict=False)
+            for fine, coarse in itertools.pairwise(widths)
         )
 
     def forward(self, context: Tensor) -> list[Tensor]:
@@ -89,7 +90,9 @@ class AsymmetricDecoder(nn.Module):
         """All that the decoder sees beside the latent, by channel: (B, 6 or 9, S, H, W)."""
         if not self.sees_landmarks:
             return torch.cat([pose, identity], dim=1)
-        return torch.cat([pose, identity, -torch.ones_like(pose) if landmarks is None else landmarks], 1)
+        return torch.cat(
+            [pose, identity, -torch.ones_like(pose) if landmarks is None else landmarks], 1
+        )
 
     def render(self, volume: Tensor, pictures: Tensor) -> Tensor:
         """A volume (B, dim, S, h, w), or some frames or a window of one, to video (B, 3, S, H, W)."""

@@ -8,6 +8,7 @@ with a learned token; 1x1 projections and tanh make the planes. The plain decode
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -115,35 +116,39 @@ def run_blocks(blocks: nn.ModuleList, x: Tensor, checkpointing: bool) -> Tensor:
     return x
 
 
+class PoolLayer(nn.ModuleList):
+    """Pre-norm attention and feed-forward on (B, L, dim)."""
+
+    def __init__(self, settings: AutoencoderSettings) -> None:
+        dim = settings.dim
+        attention = Attention(dim, settings.pool_heads, head_dim=settings.pool_head_dim)
+        feed_forward = FeedForward(dim, settings.pool_feed_forward)
+        super().__init__([nn.LayerNorm(dim), attention, nn.LayerNorm(dim), feed_forward])
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm, attention, norm_ff, feed_forward = self
+        x = x + attention(norm(x))
+        return x + feed_forward(norm_ff(x))
+
+
 class Pool(nn.Module):
     """A small transformer with one learned token: (B, L, dim) to (B, dim)."""
 
     def __init__(self, settings: AutoencoderSettings, length: int) -> None:
         super().__init__()
-        dim, heads = settings.dim, settings.pool_heads
+        dim = settings.dim
         self.mean = settings.pool_mean
         self.token = nn.Parameter(torch.randn(dim) * 0.02)
         self.positions = nn.Parameter(torch.randn(length + 1, dim) * 0.02)
-        self.layers = nn.ModuleList(
-            nn.ModuleList(
-                [
-                    nn.LayerNorm(dim),
-                    Attention(dim, heads, head_dim=settings.pool_head_dim),
-                    nn.LayerNorm(dim),
-                    FeedForward(dim, settings.pool_feed_forward),
-                ]
-            )
-            for _ in range(settings.pool_depth)
-        )
+        self.layers = nn.ModuleList(PoolLayer(settings) for _ in range(settings.pool_depth))
 
     def forward(self, x: Tensor) -> Tensor:
         token = self.token.expand(len(x), 1, -1)
         if self.mean:
             token = token + x.mean(dim=1, keepdim=True)
         x = torch.cat([token, x], dim=1) + self.positions
-        for norm, attention, norm_ff, feed_forward in self.layers:  # type: ignore[misc]
-            x = x + attention(norm(x))
-            x = x + feed_forward(norm_ff(x))
+        for layer in self.layers:
+            x = layer(x)
         return x[:, 0]
 
 
@@ -152,7 +157,7 @@ def convolutional_stem(channels: int, dim: int, patch: int) -> nn.Sequential:
     halvings = (patch // 8).bit_length() - 1
     widths = [dim >> (halvings - level) for level in range(halvings + 1)]
     layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 8, stride=8)]
-    for width, wider in zip(widths, widths[1:], strict=False):
+    for width, wider in itertools.pairwise(widths):
         layers += [nn.GELU(), nn.Conv2d(width, wider, 3, stride=2, padding=1)]
     return nn.Sequential(*layers, nn.GELU(), nn.Conv2d(dim, dim, 1))
 
@@ -181,9 +186,7 @@ class TriPlaneEncoder(nn.Module):
         tokens = rearrange(self.stem(frames), "(b s) d h w -> b s h w d", b=len(video))
         tokens = run_blocks(self.blocks, tokens, self.settings.checkpointing)
         views = ("b s h w d -> b h w s d", "b s h w d -> b s h w d", "b s h w d -> b s w h d")
-        hw, sh, sw = (
-            self.pool(index, rearrange(tokens, view)) for index, view in enumerate(views)
-        )
+        hw, sh, sw = (self.pool(index, rearrange(tokens, view)) for index, view in enumerate(views))
         return PlaneShape.join(hw, sh, sw)
 
     def pool(self, index: int, tokens: Tensor) -> Tensor:
@@ -203,7 +206,9 @@ class PlaneVolume(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         planes = self.planes.split(latent)
-        hw, sh, sw = (project(plane) for project, plane in zip(self.from_plane, planes, strict=True))
+        hw, sh, sw = (
+            project(plane) for project, plane in zip(self.from_plane, planes, strict=True)
+        )
         return PlaneShape.volume(hw, sh, sw)
 
 

@@ -206,7 +206,7 @@ class AutoencoderModule(FirstStage):
     def __init__(
         self,
         network: AutoencoderSettings = AutoencoderSettings(),  # noqa: B008 (frozen)
-        loss: LossSettings = LossSettings(),  # noqa: B008 (frozen)
+        loss: LossSettings = LossSettings(),
         learning_rate: float = 1e-4,
         warm_up: int = 100,
         decay_steps: int | None = None,
@@ -250,7 +250,7 @@ class LandmarkEncoderModule(FirstStage):
     def __init__(
         self,
         bundle: str,
-        loss: LossSettings = LossSettings(),  # noqa: B008 (frozen)
+        loss: LossSettings = LossSettings(),
         target: Literal["landmarks", "video"] = "landmarks",
         latent_weight: float = 0.0,
         learning_rate: float = 1e-4,

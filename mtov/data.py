@@ -78,7 +78,9 @@ def read_clips(folders: list[str], size: int, least_frames: int) -> list[Clip]:
     for folder in map(Path, folders):
         manifest = folder / "manifest.jsonl"
         if not manifest.exists():
-            raise DatasetError(f"{folder} has no manifest.jsonl. Make it: moditalker prepare VIDEOS")
+            raise DatasetError(
+                f"{folder} has no manifest.jsonl. Make it: moditalker prepare VIDEOS"
+            )
         for line in manifest.read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
             if entry["status"] == "kept" and entry["frames"] >= least_frames:

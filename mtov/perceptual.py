@@ -29,8 +29,11 @@ class VGGFeatures(nn.Module):
         from safetensors.torch import load_file
 
         if not weights.exists():
-            raise WeightsError(f"no VGG16 weights at {weights}. Give a safetensors file, or 'none'.")
+            raise WeightsError(
+                f"no VGG16 weights at {weights}. Give a safetensors file, or 'none'."
+            )
         tensors = load_file(weights)
+        self.mean: Tensor
         self.layers = nn.ModuleList()
         channels, read = 3, 0
         for wide in TRUNK:

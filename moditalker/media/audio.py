@@ -164,7 +164,9 @@ class SoundSource:
         for frame in self._frames():
             for piece in resampler.resample(frame):
                 block = piece.to_ndarray().T
-                block = np.ascontiguousarray(block[:, front].mean(1, keepdims=True) if mono else block)
+                block = np.ascontiguousarray(
+                    block[:, front].mean(1, keepdims=True) if mono else block
+                )
                 hole = self._hole(frame)
                 if hole:
                     yield np.zeros((hole, block.shape[1]), np.float32)

@@ -123,9 +123,7 @@ def video_stream(path: str | Path, container: InputContainer) -> VideoStream:
     raise ReferenceVideoError(f"{path} has no video track. Give a video or an image.")
 
 
-def index_frames(
-    path: str | Path, container: InputContainer, tolerant: bool = False
-) -> VideoIndex:
+def index_frames(path: str | Path, container: InputContainer, tolerant: bool = False) -> VideoIndex:
     """Demux the video track once. Errors as in `probe`."""
     stream = video_stream(path, container)
     stream.thread_type = "AUTO"
@@ -194,9 +192,7 @@ def read_info(path: Path, container: InputContainer, index: VideoIndex) -> Video
     )
 
 
-def _first_frame(
-    path: Path, container: InputContainer, stream: VideoStream
-) -> av.VideoFrame:
+def _first_frame(path: Path, container: InputContainer, stream: VideoStream) -> av.VideoFrame:
     container.seek(0)
     try:
         for frame in container.decode(stream):

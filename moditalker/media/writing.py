@@ -45,7 +45,10 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
         yield part
         os.replace(part, path)
     except OSError as error:
-        if isinstance(error, av.error.FFmpegError) and error.errno not in (errno.ENOSPC, errno.EACCES):
+        if isinstance(error, av.error.FFmpegError) and error.errno not in (
+            errno.ENOSPC,
+            errno.EACCES,
+        ):
             raise
         raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
     finally:
@@ -88,7 +91,9 @@ def write_streams(
 ) -> None:
     """Encode and interleave both streams."""
     rate = average_rate(times)
-    video = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "medium"})
+    video = container.add_stream(
+        "libx264", rate=rate, options={"crf": str(crf), "preset": "medium"}
+    )
     packets: Iterator[tuple[float, Any]] = iter(())
     if sound is not None and audio is not None:
         packets = sound_packets(container, SoundSource(audio, sound), sound, seconds)

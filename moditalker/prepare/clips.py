@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Iterator
@@ -44,7 +45,15 @@ class Entry:
 def left_out(source: Source, name: str, reason: str, frames: int = 0) -> Entry:
     """The entry of a clip that is not used."""
     return Entry(
-        name, str(source.path), "left_out", reason, frames, frames / RATE, False, SIZE, source.person
+        name,
+        str(source.path),
+        "left_out",
+        reason,
+        frames,
+        frames / RATE,
+        False,
+        SIZE,
+        source.person,
     )
 
 
@@ -102,7 +111,7 @@ def split_shots(pictures: np.ndarray) -> list[tuple[int, int]]:
     usual = float(np.median(change)) if len(change) else 0.0
     cuts = np.flatnonzero((change > CUT) & (change > CUT_OVER_MEDIAN * usual)) + 1
     edges = [0, *cuts.tolist(), len(pictures)]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(itertools.pairwise(edges))
 
 
 def sound_of(path: Path, start: float) -> np.ndarray | None:
@@ -171,9 +180,7 @@ def write_face(landmarks: np.ndarray, frames: FrameSource, shot: Shot, part: Pat
     return ""
 
 
-def write_speech(
-    sound: np.ndarray | None, shot: Shot, part: Path, encoder: SpeechEncoder
-) -> None:
+def write_speech(sound: np.ndarray | None, shot: Shot, part: Path, encoder: SpeechEncoder) -> None:
     """The shot's sound and its features, where the video has sound."""
     if sound is None:
         return

@@ -72,9 +72,7 @@ def tools(speech_encoder: str) -> tuple[Any, Any]:
     return make_detector(), load_speech_encoder(speech_encoder)
 
 
-def spread(
-    work: Work, sources: list[Source], workers: int, engine: str
-) -> Iterator[list[Entry]]:
+def spread(work: Work, sources: list[Source], workers: int, engine: str) -> Iterator[list[Entry]]:
     """Results in the order in which they are ready."""
     if engine == "ray":
         return on_ray(work, sources)

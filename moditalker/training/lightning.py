@@ -51,7 +51,7 @@ class RunTrainer(pl.Trainer):
         train_dataloaders: Any = None,
         val_dataloaders: Any = None,
         datamodule: Any = None,
-        ckpt_path: str | None = None,
+        ckpt_path: Any = None,
         weights_only: bool | None = True,
     ) -> None:
         """Train; goes on from the run's last checkpoint."""
@@ -65,7 +65,7 @@ class RunTrainer(pl.Trainer):
         self,
         model: Any = None,
         dataloaders: Any = None,
-        ckpt_path: str | None = None,
+        ckpt_path: Any = None,
         verbose: bool = True,
         datamodule: Any = None,
         weights_only: bool | None = True,
@@ -78,7 +78,7 @@ class RunTrainer(pl.Trainer):
         self,
         model: Any = None,
         dataloaders: Any = None,
-        ckpt_path: str | None = None,
+        ckpt_path: Any = None,
         verbose: bool = True,
         datamodule: Any = None,
         weights_only: bool | None = True,
@@ -110,7 +110,7 @@ class TrainingCLI(LightningCLI):
         given = self._get(self.config_init, "trainer")
         callbacks = [*as_list(given.get("callbacks")), *self.callbacks(run)]
         logger = loggers(run) if given.get("logger") is None else given["logger"]
-        trainer = super().instantiate_trainer(
+        trainer: Any = super().instantiate_trainer(
             default_root_dir=str(run), callbacks=callbacks, logger=logger, **kwargs
         )
         trainer.fresh = self._get(self.config, "fresh")

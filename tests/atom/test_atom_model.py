@@ -4,7 +4,14 @@ import torch
 from atom.model import AToM, AToMSettings
 
 TINY = AToMSettings(
-    speech_dim=12, dim=16, heads=2, feed_forward=16, encoder_layers=1, blocks=2, window=8, dropout=0.0
+    speech_dim=12,
+    dim=16,
+    heads=2,
+    feed_forward=16,
+    encoder_layers=1,
+    blocks=2,
+    window=8,
+    dropout=0.0,
 )
 ALIGNED = AToMSettings(
     speech_dim=12, dim=16, heads=2, feed_forward=16, encoder_layers=1, blocks=2, window=8,

@@ -7,7 +7,14 @@ from atom.statistics import Statistics
 from moditalker.diffusion import Diffusion, DiffusionSettings
 
 SETTINGS = AToMSettings(
-    speech_dim=12, dim=16, heads=2, feed_forward=16, encoder_layers=1, blocks=1, window=8, dropout=0.0
+    speech_dim=12,
+    dim=16,
+    heads=2,
+    feed_forward=16,
+    encoder_layers=1,
+    blocks=1,
+    window=8,
+    dropout=0.0,
 )
 STATISTICS = Statistics(mean=(0.0,) * 204)
 DIFFUSION = Diffusion(DiffusionSettings(schedule="cosine"))
@@ -27,7 +34,14 @@ def draw(network: torch.nn.Module, frames: int, **options) -> torch.Tensor:  # t
     speech = torch.randn(2 * frames, 12, generator=torch.Generator().manual_seed(1))
     seeded = torch.Generator().manual_seed(options.pop("seed", 0))
     return generate_motion(
-        network, STATISTICS, DIFFUSION, speech, torch.ones(68, 3), generator=seeded, steps=3, **options
+        network,
+        STATISTICS,
+        DIFFUSION,
+        speech,
+        torch.ones(68, 3),
+        generator=seeded,
+        steps=3,
+        **options,
     )
 
 

@@ -39,7 +39,13 @@ def test_samplers_reach_the_mean_of_a_gaussian(name: str) -> None:
 def test_seed_decides_the_sample() -> None:
     diffusion = Diffusion(DiffusionSettings())
     draws = [
-        sample(lambda x, t: x * 0.5, (1, 5), diffusion, steps=3, generator=torch.Generator().manual_seed(s))
+        sample(
+            lambda x, t: x * 0.5,
+            (1, 5),
+            diffusion,
+            steps=3,
+            generator=torch.Generator().manual_seed(s),
+        )
         for s in (1, 1, 2)
     ]
     assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
