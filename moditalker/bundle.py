@@ -96,7 +96,7 @@ def save_network(
     state: dict[str, torch.Tensor],
     section: dict[str, Any],
     dtype: torch.dtype | None = None,
-    **more: dict[str, Any],
+    **more: Any,
 ) -> Path:
     """Put one network into a bundle: its tensors (half precision by default) and its sizes.
 

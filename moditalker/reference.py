@@ -19,7 +19,7 @@ from moditalker.aligner import (
 )
 from moditalker.errors import MotionFileError, SettingsError
 from moditalker.faces import Face, FaceDetector, load_landmarks, make_detector, track_face
-from moditalker.faces.tracking import near_in_size
+from moditalker.faces.tracking import RIVAL_SHARE, near_in_size
 from moditalker.landmarks import mouth_opening
 from moditalker.media import FrameSource
 from moditalker.progress import Progress
@@ -107,7 +107,7 @@ def watch(source: FrameSource, seconds: float, how: Watching, progress: Progress
     detector = Attentive(make_detector(how.backend, how.device))
     frames = counted(source.read(range(count)), count, progress)
     track = track_face(frames, detector, select=select)
-    if select == "largest" and detector.several > 1:
+    if select == "largest" and detector.several > RIVAL_SHARE * detector.looks:
         progress.note(
             "several faces: the largest is taken. --face left, right or a number chooses."
         )
@@ -137,10 +137,11 @@ class Attentive:
     """A detector that counts the pictures in which it sees several faces of similar size."""
 
     def __init__(self, detector: FaceDetector) -> None:
-        self.detector, self.several = detector, 0
+        self.detector, self.looks, self.several = detector, 0, 0
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         faces = self.detector(image)
+        self.looks += 1
         self.several += bool(faces) and len(near_in_size(faces)) > 1
         return faces
 

@@ -89,8 +89,8 @@ class DiffusionModule(FirstStage):
         return torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
 
     def loss(self, batch: Batch, timestep: Tensor, generator: torch.Generator) -> Tensor:
-        """L2 of the prediction in normalised latents, at timesteps (B,)."""
-        x0 = self.unet.scale.normalize(batch["latent"])
+        """L2 of the prediction, in units of what diffusion works on, at timesteps (B,)."""
+        x0 = self.unet.scale.to_x0(batch["latent"], batch["condition"])
         noise = torch.randn(x0.shape, generator=generator).to(x0)
         timestep = timestep.to(x0.device)
         noisy = self.diffusion.add_noise(x0, noise, timestep)
@@ -117,7 +117,7 @@ class DiffusionModule(FirstStage):
         count = len(batch["latent"])
         found = self.binned_losses(batch, index)
         found["loss"] = torch.stack(list(found.values())).mean()
-        found["landmark_latent"] = self.landmark_latent_error(batch)
+        found |= self.floors(batch)
         self.log_dict({f"{name}_{k}": v for k, v in found.items()}, batch_size=count)
         if index * count >= self.decoded:
             return
@@ -140,10 +140,19 @@ class DiffusionModule(FirstStage):
             losses[f"loss_t{middle:03d}"] = self.loss(batch, timestep, generator)
         return losses
 
-    def landmark_latent_error(self, batch: Batch) -> Tensor:
-        """L2 of the landmark latent taken for the video's: what a useful network must beat."""
-        latent, guess = batch["latent"], batch["condition"][:, : batch["latent"].shape[1]]
-        return F.mse_loss(self.unet.scale.normalize(guess), self.unet.scale.normalize(latent))
+    def floors(self, batch: Batch) -> dict[str, Tensor]:
+        """L2 of the landmark and of the identity latent taken for the video's, to be beaten.
+
+        In the units of the loss, so that `loss` compares with them where the network predicts x0.
+        """
+        condition, channels = batch["condition"], batch["latent"].shape[1]
+        guesses = {"landmark": condition[:, :channels], "identity": condition[:, -channels:]}
+        to_x0 = self.unet.scale.to_x0
+        truth = to_x0(batch["latent"], condition)
+        return {
+            f"floor_{name}_latent": F.mse_loss(to_x0(guess, condition), truth)
+            for name, guess in guesses.items()
+        }
 
     def reconstruct(self, batch: Batch) -> Tensor:
         """Sampled and decoded clips (B, 3, S, H, W)."""
@@ -234,8 +243,8 @@ class LatentData(WindowData):
         """Shape of the latents' planes."""
         return self.caches["fixed"].planes
 
-    def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of the training latents per channel and plane, each (4, 3)."""
+    def statistics(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Mean and deviation of training latents, then of their residuals; see LatentCache."""
         return self.caches["training"].statistics(self.clips["training"])
 
     def train_dataloader(self) -> DataLoader[Batch]:

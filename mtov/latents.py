@@ -146,10 +146,19 @@ class LatentCache:
         """Latents (windows, 16, N) of a clip, as a memory map."""
         return np.load(self.path(clip), mmap_mode="r")
 
-    def statistics(self, clips: list[Clip]) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the target latents per channel and plane, each (4, 3)."""
-        first = [torch.from_numpy(np.array(self.read(clip)[:64, :4])).float() for clip in clips]
-        planes = [plane.transpose(0, 1).flatten(1) for plane in self.planes.split(torch.cat(first))]
+    def statistics(self, clips: list[Clip]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Mean and standard deviation of the target latents per channel and plane, each (4, 3).
+
+        Then the same of the residuals, target minus identity latent.
+        """
+        rows = [torch.from_numpy(np.array(self.read(clip)[:64])).float() for clip in clips]
+        latents = torch.cat(rows)
+        target, identity = latents[:, :4], latents[:, -4:]
+        return *self.moments(target), *self.moments(target - identity)
+
+    def moments(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of latents (B, C, N) per channel and plane, each (C, 3)."""
+        planes = [plane.transpose(0, 1).flatten(1) for plane in self.planes.split(latents)]
         mean = torch.stack([plane.mean(dim=1) for plane in planes], dim=1)
         std = torch.stack([plane.std(dim=1) for plane in planes], dim=1)
         return mean, std.clamp(min=1e-3)

@@ -45,12 +45,12 @@ def generate_latents(
 
     `noise` (1, 4, N) is what every clip starts from, drawn from `generator` where none is given.
     """
-    condition = unet.scale.normalize(condition)
+    given = unet.scale.normalize(condition)
     if noise is None:
         noise = start_noise(unet, generator)
     shape = (len(condition), *noise.shape[1:])
-    latents = sample(
-        lambda x_t, timestep: unet(x_t, timestep, condition),
+    x0 = sample(
+        lambda x_t, timestep: unet(x_t, timestep, given),
         shape,
         diffusion,
         steps=steps,
@@ -60,7 +60,7 @@ def generate_latents(
         callback=callback,
         noise=noise.expand(shape),
     )
-    return unet.scale.denormalize(latents)
+    return unet.scale.to_latent(x0, condition)
 
 
 def start_noise(unet: UNet, generator: torch.Generator) -> Tensor:

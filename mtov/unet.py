@@ -52,6 +52,8 @@ class UNetSettings:
     "How many of the first levels also attend within each plane, before they attend jointly."
     positions: bool = False
     "Learn an embedding of every token's place, so that equal planes are told apart."
+    residual: bool = False
+    "Work on what differs from the identity latent, instead of on the latent itself."
     channels_in: int = 16
     "Noisy latent and conditions: 4 noisy, 4 landmark, 4 pose, 4 identity."
     channels_out: int = 4
@@ -242,7 +244,7 @@ class Builder:
 class UNet(nn.Module):
     """Predicts x0, epsilon or v of a tri-plane latent from a noisy one, a timestep and conditions.
 
-    It works on normalised latents; `scale` holds the statistics that it was trained with.
+    `scale` says what it works on, and holds the statistics that it was trained with.
     """
 
     def __init__(self, settings: UNetSettings) -> None:
@@ -261,7 +263,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(builder.up())
         last = zeroed(nn.Conv2d(base, settings.channels_out, 3, padding=1))
         self.close = nn.Sequential(normalization(base), nn.SiLU(), last)
-        self.scale = LatentScale(settings.planes, settings.channels_out)
+        self.scale = LatentScale(settings.planes, settings.channels_out, settings.residual)
         # Tokens (B, N, C) seen as planes are in this layout already; so convolutions copy nothing.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -3,12 +3,9 @@
 from moditalker.media.audio import Audio, check_audio, read_audio
 from moditalker.media.frames import FrameSource
 from moditalker.media.info import VideoInfo, probe
-from moditalker.media.writing import (
-    SYNTHETIC_METADATA,
-    atomic_output,
-    read_metadata,
-    write_video,
-)
+from moditalker.media.metadata import SYNTHETIC_METADATA, read_metadata
+from moditalker.media.output import atomic_output, check_output
+from moditalker.media.video import write_video
 
 __all__ = [
     "SYNTHETIC_METADATA",
@@ -17,6 +14,7 @@ __all__ = [
     "VideoInfo",
     "atomic_output",
     "check_audio",
+    "check_output",
     "probe",
     "read_audio",
     "read_metadata",

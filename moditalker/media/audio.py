@@ -28,8 +28,12 @@ MISSING_LIMIT = 0.1
 # Holes in the timestamps from here on are filled with silence; smaller ones are clock jitter.
 _HOLE_SECONDS = 0.05
 # Containers whose announced duration is exact (an mp3 without a header is only estimated).
-_EXACT = ("mov", "matroska", "wav", "flac", "aiff")
+_EXACT = ("mov", "wav", "flac", "aiff")
 _HEAD_BYTES = 65536
+# Sizes in wav headers from here on mean that the writer did not know.
+_STREAMED = 0x7FFF0000
+# Two frames of AAC, of 1024 samples each.
+_MOST_PADDING = 2048
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def read_audio(
     """
     with open_input(path) as container:
         source = SoundSource(path, container)
-        blocks = list(_resampled(source.blocks(mono), source.rate, rate or source.rate))
+        blocks = list(resampled(source.blocks(mono), source.rate, rate or source.rate))
         first = source.start
     if not blocks:
         raise AudioError(f"{path} has an audio track without sound.")
@@ -112,7 +116,7 @@ def _begin_at(audio: Audio, offset: float) -> Audio:
     return Audio(np.concatenate([pad, audio.samples]), audio.rate)
 
 
-def _resampled(blocks: Iterator[np.ndarray], source: int, target: int) -> Iterator[np.ndarray]:
+def resampled(blocks: Iterator[np.ndarray], source: int, target: int) -> Iterator[np.ndarray]:
     """Resample `(n, C)` blocks as one stream."""
     if source == target:
         yield from blocks
@@ -125,6 +129,21 @@ def _resampled(blocks: Iterator[np.ndarray], source: int, target: int) -> Iterat
         yield stream.resample_chunk(block)
     if stream is not None:
         yield stream.resample_chunk(empty, last=True)
+
+
+def _without_padding(blocks: Iterator[np.ndarray], limit: int) -> Iterator[np.ndarray]:
+    """Drop what an encoder added to fill its last frame: a little beyond the announced end."""
+    seen = 0
+    beyond: list[np.ndarray] = []
+    for block in blocks:
+        keep = min(max(limit - seen, 0), len(block))
+        seen += len(block)
+        if keep:
+            yield block[:keep]
+        if keep < len(block):
+            beyond.append(block[keep:])
+    if seen - limit > _MOST_PADDING:
+        yield from beyond
 
 
 class SoundSource:
@@ -150,16 +169,30 @@ class SoundSource:
 
     @property
     def layout(self) -> str:
-        """The channel layout's name, such as `stereo`."""
-        return self.stream.codec_context.layout.name
+        """The channel layout's name, such as `stereo`; files may give a mere number."""
+        layout = self.stream.codec_context.layout
+        return {1: "mono", 2: "stereo"}.get(layout.nb_channels, layout.name)
 
-    def blocks(self, mono: bool = False) -> Iterator[np.ndarray]:
+    def blocks(self, mono: bool = False, layout: str | None = None) -> Iterator[np.ndarray]:
         """Yield `(n, C)` float32 blocks; holes in the timestamps are filled with silence.
+
+        Args:
+            mono: the mean of the front channels.
+            layout: mix to this channel layout; None keeps the file's own.
 
         Raises:
             AudioError: too much of the sound is damaged or missing.
         """
-        resampler = av.AudioResampler(format="fltp", layout=self.layout, rate=self.rate)
+        announced = self._announced()
+        blocks = self._blocks(mono, layout)
+        if announced is not None:
+            blocks = _without_padding(blocks, round(announced * self.rate))
+        yield from blocks
+        self._check_whole(announced)
+
+    def _blocks(self, mono: bool, layout: str | None) -> Iterator[np.ndarray]:
+        target = layout or self.stream.codec_context.layout
+        resampler = av.AudioResampler(format="fltp", layout=target, rate=self.rate)
         front = _front_channels(self.stream)
         for frame in self._frames():
             for piece in resampler.resample(frame):
@@ -172,7 +205,6 @@ class SoundSource:
                     yield np.zeros((hole, block.shape[1]), np.float32)
                 self._written += hole + len(block)
                 yield block
-        self._check_whole()
 
     def _frames(self) -> Iterator[AudioFrame]:
         """Decoded frames; damaged packets are counted and skipped."""
@@ -196,13 +228,12 @@ class SoundSource:
         hole = round((frame.time - self.start) * self.rate) - self._written
         return hole if hole > _HOLE_SECONDS * self.rate else 0
 
-    def _check_whole(self) -> None:
+    def _check_whole(self, announced: float | None) -> None:
         if self._packets and self._bad > MISSING_LIMIT * self._packets:
             raise AudioError(
                 f"{self._path} is damaged: {self._bad} of {self._packets} packets of its sound "
                 "cannot be decoded. Copy or download it again."
             )
-        announced = self._announced()
         seconds = self._written / self.rate
         if announced and seconds < (1 - MISSING_LIMIT) * announced - 0.1:
             raise AudioError(
@@ -212,11 +243,16 @@ class SoundSource:
 
     def _announced(self) -> float | None:
         """Seconds that the file says it holds; None where that is an estimate."""
+        if "DURATION" in self.stream.metadata:
+            return _clock_seconds(self.stream.metadata["DURATION"])
         if self.stream.duration is None or not self.stream.time_base:
             return None
         name = self._container.format.name
         exact = name.startswith(_EXACT) or (name == "mp3" and _has_length_header(self._path))
-        return float(self.stream.duration * self.stream.time_base) if exact else None
+        seconds = float(self.stream.duration * self.stream.time_base)
+        if name == "wav":
+            seconds *= _riff_share(self._path)
+        return seconds if exact else None
 
 
 def audio_stream(path: str | Path, container: InputContainer) -> AudioStream:
@@ -241,3 +277,22 @@ def _has_length_header(path: str | Path) -> bool:
     with Path(path).open("rb") as file:
         head = file.read(_HEAD_BYTES)
     return any(mark in head for mark in (b"Xing", b"Info", b"VBRI"))
+
+
+def _clock_seconds(text: str) -> float | None:
+    """Matroska's `00:01:02.345` in seconds."""
+    try:
+        hours, minutes, seconds = text.split(":")
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    except ValueError:
+        return None
+
+
+def _riff_share(path: str | Path) -> float:
+    """How many times its own size a wav says it has: FFmpeg trusts the file's end instead."""
+    with Path(path).open("rb") as file:
+        head = file.read(8)
+    announced = int.from_bytes(head[4:8], "little") + 8
+    # What is written to a pipe announces nothing, or a largest number.
+    known = head[:4] == b"RIFF" and announced < _STREAMED
+    return max(1.0, announced / Path(path).stat().st_size) if known else 1.0

@@ -20,7 +20,7 @@ from moditalker.media.info import (
     read_info,
     video_stream,
 )
-from moditalker.media.opening import describe, open_input
+from moditalker.media.opening import decode, describe, open_input
 from moditalker.media.pixels import Geometry
 from moditalker.media.still import open_image
 
@@ -167,6 +167,10 @@ class _Decoded:
             if first <= number <= last:
                 yield self._upright(frame)
             nearest, due = frame, max(due, number + 1)
+        if nearest is None:
+            # The file ends early, and the decoder stood there: start again from the key frame.
+            for _, frame in self._decoder.run(first, last):
+                nearest = frame
         for missing in range(due, last + 1):
             if nearest is None:
                 raise MediaError(f"{self._path} is damaged: frame {missing} cannot be decoded.")
@@ -232,15 +236,7 @@ class _Decoder:
         # The first packets may have to be decoded though they are not shown (edit lists).
         offset = stamp if key else min(stamp, 0)
         self._container.seek(offset, stream=self.stream, backward=True)
-        self._frames = self._decode()
-
-    def _decode(self) -> Iterator[av.VideoFrame]:
-        """Decoded frames; a damaged packet is skipped."""
-        for packet in self._container.demux(self.stream):
-            try:
-                yield from packet.decode()
-            except av.error.InvalidDataError:
-                continue
+        self._frames = decode(self._container, self.stream)
 
     def _step(self) -> tuple[int, av.VideoFrame] | None:
         for frame in self._frames:

@@ -15,8 +15,9 @@ import av
 import numpy as np
 
 from moditalker.errors import MediaError, ReferenceVideoError
-from moditalker.media.opening import describe, open_input
+from moditalker.media.opening import decode, describe, open_input
 from moditalker.media.pixels import Geometry
+from moditalker.media.rates import common_rate
 from moditalker.media.still import IMAGE_RATE, open_image
 
 if TYPE_CHECKING:
@@ -163,10 +164,12 @@ def _demux(
 
 
 def _last_duration(stamps: np.ndarray, announced: int, stream: VideoStream) -> int:
-    if announced > 0:
+    """The announced duration if it is plausible: beside B-frames it is one in decoding order."""
+    steps = np.diff(stamps)
+    if announced > 0 and (len(steps) == 0 or announced <= steps.max()):
         return int(announced)
-    if len(stamps) > 1:
-        return int(np.median(np.diff(stamps)))
+    if len(steps):
+        return int(np.median(steps))
     rate = stream.average_rate or IMAGE_RATE
     return max(1, round(1 / (rate * (stream.time_base or Fraction(1, 90000)))))
 
@@ -183,7 +186,7 @@ def read_info(path: Path, container: InputContainer, index: VideoIndex) -> Video
         height=geometry.size[1],
         rotation=geometry.rotation,
         frame_count=len(times),
-        rate=_average_rate(stream, len(times), duration),
+        rate=_rate(times, duration),
         duration=duration,
         has_audio=len(container.streams.audio) > 0,
         times=times,
@@ -195,20 +198,17 @@ def read_info(path: Path, container: InputContainer, index: VideoIndex) -> Video
 def _first_frame(path: Path, container: InputContainer, stream: VideoStream) -> av.VideoFrame:
     container.seek(0)
     try:
-        for frame in container.decode(stream):
+        for frame in decode(container, stream):
             return frame
     except av.error.FFmpegError as error:
         raise MediaError(f"{path} cannot be decoded ({describe(error)}).") from error
     raise MediaError(f"{path} is damaged: no frame can be decoded.")
 
 
-def _average_rate(stream: VideoStream, count: int, duration: float) -> Fraction:
-    """The stream's own rate where the frames agree with it, else frames over seconds."""
-    measured = count / duration
-    announced = stream.average_rate
-    if announced and abs(float(announced) / measured - 1) < 2e-3:
-        return Fraction(announced)
-    return Fraction(measured).limit_denominator(1001)
+def _rate(times: np.ndarray, duration: float) -> Fraction:
+    """The constant rate, else frames over seconds."""
+    constant = common_rate(times) if len(times) > 1 else None
+    return constant or Fraction(len(times) / duration).limit_denominator(1001)
 
 
 def _is_variable(times: np.ndarray) -> bool:

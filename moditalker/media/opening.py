@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,8 @@ from moditalker.errors import MediaError
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
 
 
 def check_readable(path: str | Path) -> Path:
@@ -38,15 +39,15 @@ def url(path: str | Path) -> str:
 
 
 @contextmanager
-def open_input(path: str | Path) -> Iterator[InputContainer]:
-    """Open a media file for reading.
+def open_input(path: str | Path, options: dict[str, str] | None = None) -> Iterator[InputContainer]:
+    """Open a media file for reading, with options for FFmpeg's demuxer.
 
     Raises:
         MediaError: the file is missing, not media, damaged, or not permitted.
     """
     path = check_readable(path)
     try:
-        container = av.open(url(path), "r")
+        container = av.open(url(path), "r", options=options)
     except av.error.PermissionError as error:
         raise MediaError(f"{path} cannot be read: permission denied.") from error
     except (av.error.FFmpegError, UnicodeError) as error:
@@ -64,6 +65,10 @@ def describe(error: BaseException) -> str:
     return str(text).strip().rstrip(".").lower()
 
 
-def is_end_of_file(error: BaseException) -> bool:
-    """Whether a decoder only says that nothing is left."""
-    return isinstance(error, EOFError) or getattr(error, "errno", None) == errno.EAGAIN
+def decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """Decode a video track from where the container stands; damaged packets are skipped."""
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError:
+            continue

@@ -14,8 +14,7 @@ import numpy as np
 from moditalker.aligner import crop_windows, fit_affine, frontalize, shots_of, smooth_affine
 from moditalker.errors import AudioError, MediaError, MoDiTalkerError
 from moditalker.faces import FaceDetector, track_face
-from moditalker.media import FrameSource, read_audio, write_video
-from moditalker.media.writing import atomic_output
+from moditalker.media import FrameSource, atomic_output, read_audio, write_video
 from moditalker.prepare.sources import Source
 from moditalker.speech import SpeechEncoder, file_name
 

@@ -1,8 +1,8 @@
-"""Training of both stages from the command line: Lightning CLI, exact resume, Hydra sweeps, export.
+"""Training of both stages from the command line: Lightning CLI, exact resume, sweeps, export.
 
-`python -m atom` and `python -m mtov` are `main`. A run lives in one folder, `runs/<config>`, and goes
-on from its last checkpoint when it is started again. Every run is exact: what a step draws (batch,
-noise, dropout) is a function of the seed and of the step's number, never of how often it was stopped.
+`python -m atom` and `python -m mtov` are `main`. A run lives in one folder, `runs/<config>`, and
+goes on from its last checkpoint when it is started again. Resuming is exact: what a step draws
+(batch, noise, dropout) is a function of the seed and of the step's number alone.
 """
 
 from __future__ import annotations

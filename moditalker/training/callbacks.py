@@ -25,8 +25,8 @@ def tell(line: str) -> None:
 class MovingAverage(WeightAveraging):
     """Exponential moving average; checkpoints hold the averaged weights as `state_dict`.
 
-    The decay rises with the steps, (1 + n) / (10 + n) until it reaches `decay`; otherwise the average
-    of a run that is short for its decay would mostly be the random weights of the beginning.
+    The decay rises with the steps, (1 + n) / (10 + n) until it reaches `decay`; otherwise the
+    average of a run that is short for its decay would mostly be its first, random weights.
     """
 
     def __init__(self, decay: float = 0.9999) -> None:
@@ -42,7 +42,7 @@ class MovingAverage(WeightAveraging):
 
 
 class StepSeeds(Callback):
-    """Seed torch's own generators by the step's number, so that dropout and noise resume exactly."""
+    """Seed torch's generators by the step's number, so that dropout and noise resume exactly."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -56,7 +56,7 @@ class StepSeeds(Callback):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """`last.ckpt` in the run's folder, every so many steps or (`train_time_interval`) by the clock."""
+    """`last.ckpt` in the run's folder, every so many steps or by the clock."""
 
     def __init__(self, folder: Path, **when: Any) -> None:
         super().__init__(folder, save_top_k=0, save_last=True, enable_version_counter=False, **when)
@@ -66,7 +66,7 @@ class LastCheckpoint(ModelCheckpoint):
 
 
 class EndCheckpoint(Callback):
-    """`last.ckpt` when training ends; stands before the average, which then replaces the weights."""
+    """`last.ckpt` when training ends, before the average replaces the weights."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -64,7 +64,13 @@ def run_lightning(arguments: list[str] | dict[str, Any]) -> None:
     try:
         run_cli(arguments)
     except ArgumentError as error:
-        raise SettingsError(str(error)) from error
+        raise SettingsError(gist(str(error))) from error
+
+
+def gist(message: str) -> str:
+    """jsonargparse's line on what is wrong, without all the alternatives that it tried."""
+    lines = [line.strip(" -") for line in message.splitlines() if "given class_path" in line]
+    return lines[0] if lines else message
 
 
 def export_options(arguments: list[str]) -> tuple[str, str]:

@@ -61,7 +61,7 @@ def sweep_points(overrides: list[str]) -> Iterator[list[str]]:
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
-        raise SettingsError(" ".join(str(error).split())) from error
+        raise SettingsError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
     choices = [
         [f"{one.get_key_element()}={value}" for value in one.sweep_string_iterator()]
         if one.is_sweep_override()
@@ -93,7 +93,8 @@ def hydra_values(config: Path, overrides: list[str]) -> dict[str, Any]:
             composed = compose(config.name, overrides)
             return OmegaConf.to_container(composed, resolve=True)  # type: ignore[return-value]
     except (HydraException, OmegaConfBaseException) as error:
-        raise SettingsError(" ".join(str(error.__cause__ or error).split())) from error
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise SettingsError(f"{' '.join(overrides)}: {reason}") from error
 
 
 def forced(override: str) -> str:

@@ -1,4 +1,4 @@
-"""Lightning's command line interface with a run folder, exact resume and this project's defaults."""
+"""Lightning's command line with a run folder, exact resume and this project's defaults."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ ON_PURPOSE = (
     "Experiment logs directory",
     "Checkpoint directory",
     "You're using the WeightAveraging callback",
+    "Be aware that when using `ckpt_path`",
 )
 
 
@@ -170,7 +171,7 @@ def fast_brain_floats() -> bool:
 
 
 def quieten() -> None:
-    """Keep Lightning's hints, and its warnings about what is done here on purpose, off the screen."""
+    """No hints of Lightning, and no warnings about what is done here on purpose."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     for message in ON_PURPOSE:

@@ -119,7 +119,7 @@ def test_weights_for_another_preset_are_refused(bundle: Path) -> None:
 
 
 def test_presets_without_weights_and_unknown_ones_say_so(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="paper has no weights in the package. Give --weights"):
+    with pytest.raises(WeightsError, match="paper has no weights in the package"):
         load_networks("paper")
     with pytest.raises(SettingsError, match="no preset 'lit'"):
         load_networks("lit")

@@ -23,7 +23,7 @@ def test_video_to_planes_and_back(settings: AutoencoderSettings) -> None:
     latent = network.encode(video)
     assert latent.shape == (2, 4, 4 * 4 + 4 * 4 + 4 * 4) and latent.abs().max() <= 1
     decoded = network.decode(latent, clip(1), clip(2))
-    assert decoded.shape == video.shape and decoded.abs().max() <= 1
+    assert decoded.shape == video.shape and decoded.isfinite().all()
 
 
 def test_paper_autoencoder_has_62_million_parameters() -> None:

@@ -108,13 +108,25 @@ def test_checkpointing_changes_no_gradient() -> None:
     assert torch.allclose(gradients[0], gradients[1], atol=1e-6)
 
 
-def test_normalised_latents_have_unit_variance_and_come_back() -> None:
-    network = UNet(TINY)
-    latents = (torch.randn(64, 4, TINY.planes.tokens) * 0.2 + 0.1).clamp(-1, 1)
-    network.scale.set(torch.full((4, 3), 0.1), torch.full((4, 3), 0.2))
-    normal = network.scale.normalize(latents.repeat(1, 3, 1))
-    assert abs(normal.std() - 1) < 0.05 and abs(normal.mean()) < 0.05
-    assert torch.allclose(network.scale.denormalize(normal[:, :4]), latents, atol=1e-6)
+@pytest.mark.parametrize("residual", [False, True])
+def test_what_diffusion_works_on_has_unit_variance_and_comes_back(residual: bool) -> None:
+    scale = UNet(replace(TINY, residual=residual)).scale
+    condition = (torch.randn(64, 12, TINY.planes.tokens) * 0.2 + 0.1).clamp(-0.9, 0.9)
+    latent = condition[:, -4:] + 0.01 * torch.randn(64, 4, TINY.planes.tokens)
+    values = (torch.full((4, 3), value) for value in (0.1, 0.2, 0.0, 0.01))
+    scale.set(*values)
+    x0 = scale.to_x0(latent, condition)
+    assert abs(x0.std() - 1) < 0.05 and abs(x0.mean()) < 0.05
+    assert abs(scale.normalize(condition).std() - 1) < 0.05
+    assert torch.allclose(scale.to_latent(x0, condition), latent, atol=1e-5)
+
+
+def test_a_residual_network_gives_the_identity_back_before_it_has_learnt() -> None:
+    network = UNet(replace(TINY, residual=True))
+    noisy, condition = noisy_and_condition(TINY)
+    condition = condition.clamp(-1, 1)
+    predicted = network(noisy, torch.tensor([5, 6]), network.scale.normalize(condition))
+    assert torch.equal(network.scale.to_latent(predicted, condition), condition[:, -4:])
 
 
 def test_contradicting_sizes_are_refused() -> None:
