@@ -199,7 +199,11 @@ def test_a_motion_file_takes_the_place_of_the_sound(
     made = talker.landmarks(
         media / "speech.mp3", image=media / "portrait.png", out=tmp_path / "m.npz"
     )
-    shown: dict[str, Any] = {"image": media / "portrait.png", "out": tmp_path / "out.mp4", "steps": 1}
+    shown: dict[str, Any] = {
+        "image": media / "portrait.png",
+        "out": tmp_path / "out.mp4",
+        "steps": 1,
+    }
     talker.generate(media / "speech.mp3", motion=made.out, **shown)
     direct = frames_of(tmp_path / "out.mp4")
     talker.generate(media / "speech.mp3", **shown)
