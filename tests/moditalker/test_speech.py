@@ -41,7 +41,9 @@ def test_whisper_agrees_with_transformers() -> None:
     assert torch.allclose(log_mel(torch.from_numpy(sound)), mel[0], atol=1e-4)
     config = WhisperConfig(**json.loads((FOLDER / "config.json").read_text()))
     theirs = WhisperEncoder(config).eval()
-    theirs.load_state_dict({k: v.float() for k, v in load_file(FOLDER / "model.safetensors").items()})
+    theirs.load_state_dict(
+        {k: v.float() for k, v in load_file(FOLDER / "model.safetensors").items()}
+    )
     with torch.inference_mode():
         wanted = theirs(mel, output_hidden_states=True)
         ours = load_speech_encoder().features(sound)  # type: ignore[attr-defined]
