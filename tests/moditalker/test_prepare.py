@@ -24,7 +24,7 @@ def test_a_video_becomes_a_clip_once(tmp_path: Path) -> None:
     assert entries["broken"].status == "left_out" and entries["broken"].reason
     motion = np.load(out / "clips" / "astronaut" / "motion.npz")
     assert motion["landmarks"].shape == motion["frontal"].shape == (75, 68, 3)
-    assert 0 < motion["landmarks"][..., :2].min() and motion["landmarks"][..., :2].max() < 256
+    assert motion["landmarks"][..., :2].min() > 0 and motion["landmarks"][..., :2].max() < 256
     made = (out / "clips" / "astronaut" / "crop.mp4").stat().st_mtime_ns
     prepare([videos], out, workers=1, quiet=True)
     lines = (out / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
