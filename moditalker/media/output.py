@@ -30,11 +30,11 @@ def check_output(path: str | Path) -> Path:
     path = Path(path)
     folder = path.parent
     if path.is_dir():
-        raise OutputError(f"{path} is a folder. Name a file to write.")
+        raise OutputError(f"cannot write {path}: it is a folder. Name a file.")
     if not folder.is_dir():
-        raise OutputError(f"{path} cannot be written: there is no folder {folder}. Make it first.")
+        raise OutputError(f"cannot write {path}: there is no folder {folder}. Make it first.")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{path} cannot be written: permission denied in {folder}.")
+        raise OutputError(f"cannot write {path}: permission denied in {folder}.")
     return path
 
 
@@ -56,7 +56,7 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
         _remove(part)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or _concerns(error, part):
             reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-            raise OutputError(f"{path} cannot be written: {reason}. Nothing was kept.") from error
+            raise OutputError(f"cannot write {path}: {reason}. Nothing was kept.") from error
         raise
     except BaseException:
         _remove(part)

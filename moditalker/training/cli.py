@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,9 +69,9 @@ def run_lightning(arguments: list[str] | dict[str, Any]) -> None:
 
 
 def gist(message: str) -> str:
-    """jsonargparse's line on what is wrong, without all the alternatives that it tried."""
-    lines = [line.strip(" -") for line in message.splitlines() if "given class_path" in line]
-    return lines[0] if lines else message
+    """What is wrong, out of jsonargparse's list of all the types that it tried."""
+    _, found, rest = message.partition("Problem with given class_path ")
+    return re.split(r"\n\s*- Expected", rest)[0] if found else message
 
 
 def export_options(arguments: list[str]) -> tuple[str, str]:

@@ -228,7 +228,7 @@ def test_full_disk_while_writing(tmp_path: Path, count: int) -> None:
     """The real thing: everything that is written to /dev/full meets a full disk."""
     path = tmp_path / "a.mp4"
     part_path(path).symlink_to("/dev/full")
-    with pytest.raises(OutputError, match=r"a\.mp4 cannot be written: the disk is full"):
+    with pytest.raises(OutputError, match=r"cannot write .*a\.mp4: the disk is full"):
         write_video(path, (numbered(1)[0] for _ in range(count)), 25)
     assert not list(tmp_path.iterdir())
 
