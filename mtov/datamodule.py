@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytorch_lightning as pl
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
+from moditalker.training.sampler import ENDLESS, ResumableSampler
 from mtov.data import Clip, Windows, WindowSettings, read_clips
-
-ENDLESS = 2**40  # windows are drawn as long as training asks for them
-
-
-class From(Sampler[int]):
-    """The numbers from `start` on, without end: where a run that resumes goes on."""
-
-    def __init__(self, start: int) -> None:
-        self.start = start
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.start, ENDLESS))
-
-    def __len__(self) -> int:
-        return ENDLESS - self.start
 
 
 class WindowData(pl.LightningDataModule):
@@ -76,9 +60,8 @@ class WindowData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Windows from where the optimizer stands, so that a resumed run sees what it would have."""
-        done = self.trainer.global_step if self.trainer else 0
         windows = Windows(self.training, self.window, ENDLESS, self.seed)
-        sampler = From(done * self.batch_size)
+        sampler = ResumableSampler.of(self.trainer, self.batch_size)
         return DataLoader(windows, self.batch_size, sampler=sampler, num_workers=self.workers)
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:

@@ -14,10 +14,11 @@ from torch.utils.data import DataLoader
 
 from moditalker.diffusion import Diffusion, DiffusionSettings, Sampler
 from moditalker.errors import SettingsError
+from moditalker.training.sampler import ENDLESS, ResumableSampler
 from mtov.autoencoder import TriPlaneAutoencoder, TriPlaneEncoder
 from mtov.autoencoder_module import FirstStage, decode, scores
 from mtov.data import Clip
-from mtov.datamodule import ENDLESS, From, WindowData
+from mtov.datamodule import WindowData
 from mtov.latents import CacheSettings, FixedLatents, LatentCache, RandomLatents
 from mtov.networks import load_autoencoder, load_landmark_encoder
 from mtov.planes import PlaneShape
@@ -250,10 +251,9 @@ class LatentData(WindowData):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Cached latents from where the optimizer stands, so that a resumed run sees the same."""
         assert self.trainer is not None
-        batches = self.trainer.global_step * self.trainer.accumulate_grad_batches
         cache, clips = self.caches["training"], self.clips["training"]
         latents = RandomLatents(cache, clips, ENDLESS, self.seed)
-        sampler = From(batches * self.batch_size)
+        sampler = ResumableSampler.of(self.trainer, self.batch_size)
         return DataLoader(latents, self.batch_size, sampler=sampler, num_workers=self.workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
