@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +11,12 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
+from atom.augment import Augmentation, mirrored, read_at
 from atom.model import SPEECH_PER_FRAME
 from moditalker.errors import DatasetError
-
-ENDLESS = 2**40  # windows are drawn as long as training asks for them
+from moditalker.training.sampler import ENDLESS, ResumableSampler
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,13 @@ def read_lags(path: str | None) -> dict[str, int]:
     """Lag of each clip's audio in frames, from a CSV with clip and best_lag_frames_25fps."""
     if path is None:
         return {}
-    with open(path, encoding="utf-8", newline="") as file:
-        return {row["clip"]: int(row["best_lag_frames_25fps"]) for row in csv.DictReader(file)}
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return {row["clip"]: int(row["best_lag_frames_25fps"]) for row in csv.DictReader(file)}
+    except (OSError, KeyError, ValueError) as error:
+        raise DatasetError(
+            f"{path} is no table of lags ({error}). It has the columns clip, best_lag_frames_25fps."
+        ) from error
 
 
 def read_clips(folders: list[str], encoder: str, lags: dict[str, int], least: int) -> list[Clip]:
@@ -77,41 +81,53 @@ def read_clip(speech: Path, name: str, person: str, lag: int) -> Clip:
 class MotionWindows(Dataset[dict[str, Tensor]]):
     """Random windows of clips; item i depends on (seed, i) only, so that training resumes exactly."""
 
-    def __init__(self, clips: list[Clip], frames: int, seed: int, initial_noise: float) -> None:
+    def __init__(
+        self, clips: list[Clip], frames: int, seed: int, augmentation: Augmentation
+    ) -> None:
         self.clips, self.frames, self.seed = clips, frames, seed
-        self.initial_noise = initial_noise
+        self.augmentation = augmentation
         lengths = np.array([len(clip) for clip in clips], dtype=float)
         self.probability = lengths / lengths.sum()
+        self.faces = np.stack([clip.landmarks.mean(axis=0) for clip in clips])
+        some = np.concatenate([clip.speech[::8].astype(np.float32) for clip in clips])
+        self.speech_deviation = some.std(axis=0)
 
     def __len__(self) -> int:
         return ENDLESS
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """landmarks (T, 68, 3), speech (2T, D), initial (68, 3): of another time in the clip."""
         random = np.random.default_rng((self.seed, index))
-        clip = self.clips[random.choice(len(self.clips), p=self.probability)]
-        places = random.integers(max(1, len(clip) - self.frames + 1)) + np.arange(self.frames)
-        places = places.clip(0, len(clip) - 1)  # a short clip holds its last frame
-        heard = (SPEECH_PER_FRAME * places[:, None] + np.arange(SPEECH_PER_FRAME)).ravel()
+        number = random.choice(len(self.clips), p=self.probability)
+        clip, much = self.clips[number], self.augmentation
+        landmarks, speech = self.window(clip, random)
+        speech += much.speech_noise * self.speech_deviation * random.standard_normal(speech.shape)
         initial = clip.landmarks[random.integers(len(clip))]
-        noise = self.initial_noise * random.standard_normal(initial.shape)
-        return {
-            "landmarks": torch.from_numpy(clip.landmarks[places]),
-            "speech": torch.from_numpy(clip.speech[heard]).float(),
-            "initial": torch.from_numpy((initial + noise).astype(np.float32)),
-        }
+        face = self.other_face(number, random)
+        landmarks, initial = landmarks + face, initial + face
+        if random.random() < much.mirror:
+            landmarks, initial = mirrored(landmarks), mirrored(initial)
+        initial = initial + much.initial_noise * random.standard_normal(initial.shape)
+        found = {"landmarks": landmarks, "speech": speech, "initial": initial}
+        return {key: torch.from_numpy(value.astype(np.float32)) for key, value in found.items()}
 
+    def window(self, clip: Clip, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A window's landmarks and speech; a clip that is too short holds its last frame."""
+        pace = 1 + self.augmentation.tempo * random.uniform(-1, 1)
+        covered = int(np.ceil((self.frames - 1) * pace)) + 1
+        first = random.integers(max(1, len(clip) - covered + 1))
+        frames = first + pace * np.arange(self.frames)
+        # Speech frame k is heard at motion frame k / 2, so both are read at the same times.
+        halves = np.arange(SPEECH_PER_FRAME * self.frames) / SPEECH_PER_FRAME
+        heard = SPEECH_PER_FRAME * (first + pace * halves)
+        return read_at(clip.landmarks, frames), read_at(clip.speech, heard)
 
-class From(Sampler[int]):
-    """The numbers from `start` on: where a run that resumes goes on."""
-
-    def __init__(self, start: int) -> None:
-        self.start = start
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.start, ENDLESS))
-
-    def __len__(self) -> int:
-        return ENDLESS - self.start
+    def other_face(self, number: int, random: np.random.Generator) -> np.ndarray:
+        """What to add (68, 3) to move clip `number` towards the mean face of another clip."""
+        if random.random() >= self.augmentation.identity:
+            return np.zeros_like(self.faces[number])
+        other = self.faces[random.integers(len(self.faces))]
+        return random.random() * (other - self.faces[number])
 
 
 class WholeClips(Dataset[dict[str, Tensor]]):
@@ -145,7 +161,7 @@ class MotionData(pl.LightningDataModule):
         batch_size: int = 64,
         workers: int = 2,
         lags: str | None = None,
-        initial_noise: float = 0.003,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 (frozen)
         most_frames: int = 750,
         seed: int = 0,
     ) -> None:
@@ -159,7 +175,7 @@ class MotionData(pl.LightningDataModule):
             batch_size: windows a step.
             workers: processes that read windows.
             lags: CSV with columns clip and best_lag_frames_25fps; features are shifted by it.
-            initial_noise: standard deviation of noise on the initial landmark, in eye distances.
+            augmentation: random changes to training windows.
             most_frames: `validate` and `test` look at no more frames of a clip.
             seed: decides every window together with its number.
         """
@@ -167,7 +183,7 @@ class MotionData(pl.LightningDataModule):
         self.folders, self.test_folders = folders, test_folders or folders
         self.validation_people = tuple(validation_people or ())
         self.speech_encoder, self.frames, self.batch_size = speech_encoder, frames, batch_size
-        self.workers, self.lags, self.initial_noise = workers, lags, initial_noise
+        self.workers, self.lags, self.augmentation = workers, lags, augmentation
         self.most_frames, self.seed = most_frames, seed
         self.training: list[Clip] = []
         self.validation: list[Clip] = []
@@ -182,6 +198,9 @@ class MotionData(pl.LightningDataModule):
         clips = read_clips(self.folders, self.speech_encoder, lags, 25)
         self.validation = [clip for clip in clips if self.kept_out(clip)]
         self.training = [clip for clip in clips if not self.kept_out(clip)]
+        if not self.training:
+            people = ", ".join(self.validation_people)
+            raise DatasetError(f"validation_people {people} leaves nobody to train on. Name fewer.")
 
     def kept_out(self, clip: Clip) -> bool:
         """Whether the person is one of the validation's."""
@@ -189,9 +208,8 @@ class MotionData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Windows from where the optimizer stands, so that a resumed run sees what it would have."""
-        done = self.trainer.global_step if self.trainer else 0
-        windows = MotionWindows(self.training, self.frames, self.seed, self.initial_noise)
-        sampler = From(done * self.batch_size)
+        windows = MotionWindows(self.training, self.frames, self.seed, self.augmentation)
+        sampler = ResumableSampler.of(self.trainer, self.batch_size)
         return DataLoader(windows, self.batch_size, sampler=sampler, num_workers=self.workers)
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:

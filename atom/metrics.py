@@ -7,6 +7,7 @@ import numpy as np
 from moditalker.landmarks import MOUTH, mouth_opening
 
 LAGS = range(-2, 3)  # frames at 25 Hz
+STILL = 1e-6  # eye distances; a curve that moves less only shows rounding
 
 
 def opening_correlation(drawn: np.ndarray, truth: np.ndarray) -> float:
@@ -23,14 +24,14 @@ def shifted(first: np.ndarray, second: np.ndarray, lag: int) -> tuple[np.ndarray
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Pearson r; 0 where a curve does not move."""
-    if len(first) < 2 or first.std() < 1e-9 or second.std() < 1e-9:
+    if len(first) < 2 or min(first.std(), second.std()) < STILL:
         return 0.0
     return float(np.corrcoef(first, second)[0, 1])
 
 
 def amplitude_ratio(drawn: np.ndarray, truth: np.ndarray) -> float:
     """Standard deviation of the drawn opening over the true one's."""
-    return float(mouth_opening(drawn).std() / max(mouth_opening(truth).std(), 1e-9))
+    return float(mouth_opening(drawn).std() / max(mouth_opening(truth).std(), STILL))
 
 
 def mouth_distance(drawn: np.ndarray, truth: np.ndarray) -> float:

@@ -42,6 +42,7 @@ class AToMModule(pl.LightningModule):
         drop_condition: float = 0.25,
         sampling_steps: int = 10,
         guidance: float = 2.0,
+        temperature: float = 1.0,
     ) -> None:
         """
         Args:
@@ -59,7 +60,8 @@ class AToMModule(pl.LightningModule):
             mouth_weight: of the mouth's points within both.
             drop_condition: probability of training without conditions.
             sampling_steps: network evaluations in validation.
-            guidance: in validation.
+            guidance: in validation, and the bundle's default.
+            temperature: in validation, and the bundle's default; see generate_motion.
         """
         super().__init__()
         self.network = AToM(network)
@@ -71,7 +73,7 @@ class AToMModule(pl.LightningModule):
         self.warm_up, self.decay_steps = warm_up, decay_steps
         self.loss_weight, self.velocity_weight = loss_weight, velocity_weight
         self.drop_condition = drop_condition
-        self.sampling_steps, self.guidance = sampling_steps, guidance
+        self.sampling_steps, self.guidance, self.temperature = sampling_steps, guidance, temperature
         self.point_weights: Tensor
         weights = torch.ones(68, 3)
         weights[MOUTH] = mouth_weight
@@ -109,6 +111,7 @@ class AToMModule(pl.LightningModule):
             generator=torch.Generator().manual_seed(seed),
             steps=self.sampling_steps,
             guidance=self.guidance,
+            temperature=self.temperature,
         )
 
     def validation_step(self, batch: Batch, index: int) -> None:
@@ -137,9 +140,13 @@ class AToMModule(pl.LightningModule):
             np.hstack([draw_landmarks(to_canvas(motion[place]), 256) for place in places])
             for motion in (drawn, truth)
         ]
+        picture = np.vstack(rows)
         folder = Path(self.trainer.log_dir or self.trainer.default_root_dir) / "pictures"
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.vstack(rows)).save(folder / f"step-{self.global_step:07d}.png")
+        Image.fromarray(picture).save(folder / f"step-{self.global_step:07d}.png")
+        for board in (getattr(logger, "experiment", None) for logger in self.loggers):
+            if board is not None and hasattr(board, "add_image"):
+                board.add_image("drawn over true", picture, self.global_step, dataformats="HWC")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note what `python -m atom export` puts into a bundle."""
@@ -152,6 +159,7 @@ class AToMModule(pl.LightningModule):
                 "diffusion": asdict(self.diffusion.settings),
                 "speech_encoder": self.speech_encoder,
                 "guidance": self.guidance,
+                "temperature": self.temperature,
             },
         }
 

@@ -27,6 +27,7 @@ def generate_motion(
     generator: torch.Generator,
     steps: int = 10,
     guidance: float = 2.0,
+    temperature: float = 1.0,
     sampler: Sampler = "dpm-solver++",
     overlap: float = 0.5,
     batch: int = 8,
@@ -42,6 +43,8 @@ def generate_motion(
         generator: decides the sample.
         steps: network evaluations per window (twice as many passes with guidance).
         guidance: 1 follows the conditions as trained, 2 [P] exaggerates them.
+        temperature: scale of the first noise. 1 draws from all that was learned; less keeps to what
+            the speech says and leaves out what it does not (as in Grad-TTS, arXiv 2105.06337).
         sampler: see moditalker.diffusion.
         overlap: part of a window that its neighbour shares, in `joint` mode.
         batch: windows in one pass.
@@ -57,8 +60,8 @@ def generate_motion(
     drawn, last = [], initial.to(speech)
     for heard in windows:
         residual = draw_joint(
-            network, diffusion, heard, statistics.landmark(last)[None], step, generator, steps,
-            sampler, overlap, progress,
+            network, diffusion, heard, statistics.landmark(last)[None], step, generator, temperature,
+            steps, sampler, overlap, progress,
         )  # fmt: skip
         drawn.append(statistics.landmarks(residual, last))
         last = drawn[-1][-1]
@@ -104,6 +107,7 @@ def draw_joint(
     given: Tensor,
     step: Guided,
     generator: torch.Generator,
+    temperature: float,
     steps: int,
     sampler: Sampler,
     overlap: float,
@@ -129,7 +133,9 @@ def draw_joint(
             merged[start : start + window] += weights * part
         return (merged / total)[None]
 
+    shape = (1, length, given.shape[-1])
+    noise = temperature * torch.randn(shape, generator=generator, device=generator.device)
     return sample(
-        denoise, (1, length, given.shape[-1]), diffusion, steps=steps, generator=generator,
-        sampler=sampler, device=speech.device, callback=progress,
+        denoise, shape, diffusion, steps=steps, generator=generator, sampler=sampler,
+        device=speech.device, callback=progress, noise=noise,
     )[0]  # fmt: skip

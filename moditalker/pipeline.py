@@ -162,13 +162,15 @@ class MoDiTalker:
         sampling = (settings or GenerateSettings()).atom
         with progress.stage("speech"):
             features = self.encoder().encode(speech.samples).to(self.device)
-        guidance = self.networks.guidance if sampling.guidance is None else sampling.guidance
+        own, asked = self.networks, sampling
+        guidance = own.guidance if asked.guidance is None else asked.guidance
+        temperature = own.temperature if asked.temperature is None else asked.temperature
         with progress.stage("motion"):
             drawn = generate_motion(
                 self.networks.atom, self.networks.statistics, self.networks.atom_diffusion,
                 features, torch.from_numpy(initial).to(self.device),
                 generator=torch.Generator().manual_seed(seed), steps=sampling.steps,
-                guidance=guidance, sampler=sampling.sampler,  # type: ignore[arg-type]
+                guidance=guidance, temperature=temperature, sampler=sampling.sampler,  # type: ignore[arg-type]
                 overlap=sampling.overlap, batch=sampling.batch,
                 mode=sampling.mode, progress=progress.update,  # type: ignore[arg-type]
             )  # fmt: skip

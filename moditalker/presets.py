@@ -93,6 +93,7 @@ class Networks:
     speech_encoder: str
     landmark_style: Style
     guidance: float
+    temperature: float = 1.0
     config: dict[str, Any] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Networks:
@@ -155,6 +156,7 @@ def from_bundle(folder: Path, preset: str | None = None) -> Networks:
         speech_encoder=section["speech_encoder"],
         landmark_style=conditions.get("landmark_style", "contours"),
         guidance=section.get("guidance", 2.0),
+        temperature=section.get("temperature", 1.0),
         config=config,
     )
 

@@ -18,6 +18,8 @@ class AToMSampling:
     "Network evaluations."
     guidance: float | None = None
     "Classifier-free guidance; null: what the bundle was made for, 1: none."
+    temperature: float | None = None
+    "Scale of the first noise: less variety below 1; null: what the bundle was made for."
     sampler: str = "dpm-solver++"
     "dpm-solver++, unipc or ddim."
     overlap: float = 0.5
@@ -71,6 +73,7 @@ LEAST = {
     "atom.steps": 1,
     "atom.batch": 1,
     "atom.overlap": 0,
+    "atom.temperature": 0,
     "mtov.steps": 1,
     "mtov.batch": 1,
     "mtov.overlap": 0,
@@ -123,7 +126,7 @@ def check_values(settings: GenerateSettings) -> None:
         value = getattr(getattr(settings, part), name)
         if key in CHOICES and value not in CHOICES[key]:
             raise SettingsError(f"{key} is '{value}'. Take {', '.join(CHOICES[key])}.")
-        if key in LEAST and value < LEAST[key]:
+        if key in LEAST and value is not None and value < LEAST[key]:
             raise SettingsError(f"{key} is {value}; the least is {LEAST[key]}.")
     if not settings.atom.overlap < 1:
         raise SettingsError(f"atom.overlap is {settings.atom.overlap}; it must be below 1.")

@@ -79,3 +79,9 @@ def test_batches_change_nothing_and_seeds_decide() -> None:
     assert torch.allclose(draw(network, 30, batch=1), draw(network, 30, batch=8), atol=1e-4)
     assert torch.equal(draw(network, 9), draw(network, 9))
     assert not torch.equal(draw(network, 9), draw(network, 9, seed=1))
+
+
+def test_no_temperature_leaves_nothing_to_chance() -> None:
+    network = AToM(SETTINGS).eval()
+    cold = [draw(network, 9, seed=seed, temperature=0.0) for seed in (0, 1)]
+    assert torch.equal(*cold)
